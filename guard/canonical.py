@@ -1,0 +1,206 @@
+"""Canonical JSON: one text for one value, so that a hash of it names the value.
+
+RFC 8785 for key order, white space and strings. A number is written by its exact decimal value, which equals RFC 8785
+wherever a double's shortest form is that value and goes on where RFC 8785 stops: integers beyond 2^53 and decimals
+of any length keep every digit.
+"""
+
+import hashlib
+import json
+import re
+from decimal import Decimal
+from typing import Any, NoReturn
+
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+_SPECIAL = re.compile(r'["\\\x00-\x1f]')
+_MAX_DEPTH = 200
+_MAX_EXPONENT = 10_000
+
+
+class JsonFault(ValueError):
+    """A text that is not JSON as this platform takes it.
+
+    Attributes:
+        rule: `not_json`, `duplicate_key`, `bad_number`, `bad_text` or `too_deep`.
+        path: where in the document, as a JSON pointer, as far as it is known.
+    """
+
+    def __init__(self, rule: str, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.path = path
+
+
+def parse(text: str | bytes) -> Any:
+    """Return the value of a JSON text with every digit kept: integers as `int`, other numbers as `Decimal`.
+
+    Duplicate keys are refused because parsers disagree on which value holds: what was validated would not be what is
+    used. NaN and infinities are no JSON; U+0000 and lone surrogates cannot be stored by every engine behind us.
+
+    Raises:
+        JsonFault: with the rule that was broken.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_float=_decimal,
+            parse_int=_integer,
+            parse_constant=_constant,
+        )
+    except JsonFault:
+        raise
+    except UnicodeDecodeError as error:
+        raise JsonFault("bad_text", f"byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise JsonFault("too_deep", "nested deeper than the parser goes") from None
+    except json.JSONDecodeError as error:
+        raise JsonFault("not_json", f"{error.msg} at character {error.pos}") from None
+    if "\\u" in text or "\x00" in text:
+        _refuse_bad_text(value, "")
+    _refuse_depth(value)
+    return value
+
+
+def canonical(value: Any) -> str:
+    """Return the canonical JSON text of `value` (dict, list, str, int, Decimal, float, bool, None).
+
+    Raises:
+        JsonFault: a value JSON has no word for, such as NaN.
+    """
+    parts: list[str] = []
+    _write(value, parts)
+    return "".join(parts)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of `value`, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(value).encode("utf-8")).hexdigest()
+
+
+def digest_text(text: str | bytes) -> str:
+    """Return the SHA-256 of `text` as it stands, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8") if isinstance(text, str) else text).hexdigest()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise JsonFault("duplicate_key", f"the key {key!r} stands twice in one object", f"/{key}")
+            seen.add(key)
+    return result
+
+
+def _decimal(text: str) -> Decimal:
+    number = Decimal(text)
+    exponent = number.adjusted()
+    if abs(exponent) > _MAX_EXPONENT:
+        raise JsonFault("bad_number", f"a number with exponent {exponent} is out of range")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_EXPONENT // 4:
+        raise JsonFault("bad_number", f"an integer of {len(text)} digits is out of range")
+    return int(text)
+
+
+def _constant(text: str) -> NoReturn:
+    raise JsonFault("bad_number", f"{text} is not a JSON number")
+
+
+def _refuse_bad_text(value: Any, path: str) -> None:
+    if isinstance(value, str):
+        if any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in value):
+            raise JsonFault("bad_text", "U+0000 or a lone surrogate", path)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_bad_text(key, path)
+            _refuse_bad_text(item, f"{path}/{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_bad_text(item, f"{path}/{index}")
+
+
+def _refuse_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise JsonFault("too_deep", f"nested deeper than {_MAX_DEPTH} levels")
+
+
+def _write(value: Any, parts: list[str]) -> None:
+    if value is None:
+        parts.append("null")
+    elif value is True:
+        parts.append("true")
+    elif value is False:
+        parts.append("false")
+    elif isinstance(value, str):
+        parts.append(f'"{_SPECIAL.sub(_escape, value)}"')
+    elif isinstance(value, int):
+        parts.append(_number(Decimal(value)))
+    elif isinstance(value, float):
+        parts.append(_number(Decimal(repr(value))))
+    elif isinstance(value, Decimal):
+        parts.append(_number(value))
+    elif isinstance(value, dict):
+        parts.append("{")
+        for index, key in enumerate(sorted(value, key=_utf16)):
+            parts.append(f'{"," if index else ""}"{_SPECIAL.sub(_escape, key)}":')
+            _write(value[key], parts)
+        parts.append("}")
+    elif isinstance(value, list | tuple):
+        parts.append("[")
+        for index, item in enumerate(value):
+            if index:
+                parts.append(",")
+            _write(item, parts)
+        parts.append("]")
+    else:
+        raise JsonFault("not_json", f"JSON has no word for a {type(value).__name__}")
+
+
+def _utf16(key: str) -> bytes:
+    """RFC 8785 sorts keys by UTF-16 code units, which differs from code points beyond the basic plane."""
+    return key.encode("utf-16-be", "surrogatepass")
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    return _ESCAPES.get(character) or f"\\u{ord(character):04x}"
+
+
+def _number(value: Decimal) -> str:
+    """Write a number as ECMAScript would, from its exact digits."""
+    if not value.is_finite():
+        raise JsonFault("bad_number", f"{value} is not a JSON number")
+    sign, digit_tuple, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    digits = "".join(map(str, digit_tuple)).lstrip("0")
+    if not digits:
+        return "0"
+    stripped = digits.rstrip("0")
+    exponent += len(digits) - len(stripped)
+    point = len(stripped) + exponent  # position of the decimal point, counted from the first digit
+    minus = "-" if sign else ""
+    if 0 < point <= 21:
+        if exponent >= 0:
+            return minus + stripped + "0" * exponent
+        return f"{minus}{stripped[:point]}.{stripped[point:]}"
+    if -6 < point <= 0:
+        return f"{minus}0.{'0' * -point}{stripped}"
+    mantissa = stripped if len(stripped) == 1 else f"{stripped[0]}.{stripped[1:]}"
+    return f"{minus}{mantissa}e{'+' if point > 0 else '-'}{abs(point - 1)}"

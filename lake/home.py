@@ -1,0 +1,123 @@
+"""The home: one folder that holds all state of one installation."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from filelock import FileLock
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class HomeFault(ValueError):
+    """A home that cannot be used as asked; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where everything of one installation lies. Two homes never touch each other."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls) -> "Home":
+        """Return the home that `RWCM_HOME` names, `var/` of the project by default."""
+        return cls(Path(os.environ.get("RWCM_HOME") or PROJECT_ROOT / "var").expanduser().resolve())
+
+    @property
+    def registry_db(self) -> Path:
+        return self.root / "registry.db"
+
+    @property
+    def lake(self) -> Path:
+        return self.root / "lake"
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def simulated(self) -> Path:
+        """What the simulated outside systems hold: documents and purchase orders of the demonstration."""
+        return self.root / "simulated"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse"
+
+    @property
+    def build_db(self) -> Path:
+        """The file that dbt alone writes. dbt bakes the name into its manifest, so only the folder varies."""
+        return self.warehouse / "build" / "build.duckdb"
+
+    @property
+    def served_db(self) -> Path:
+        """The read-only copy for everybody else."""
+        return self.warehouse / "rwcm.duckdb"
+
+    @property
+    def extensions(self) -> Path:
+        return self.warehouse / "extensions"
+
+    @property
+    def dbt_target(self) -> Path:
+        return self.warehouse / "dbt"
+
+    @property
+    def dagster(self) -> Path:
+        return self.root / "dagster"
+
+    @property
+    def redaction_key(self) -> Path:
+        return self.root / "secrets" / "redaction.key"
+
+    def prepare(self) -> "Home":
+        """Create the folders, private to their owner where raw records or keys lie; return the home.
+
+        Raises:
+            HomeFault: the folder cannot be made or written.
+        """
+        try:
+            for folder in (self.root, self.lake, self.warehouse, self.build_db.parent, self.dagster, self.simulated):
+                folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.landing, self.redaction_key.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+                folder.chmod(0o700)
+        except OSError as error:
+            raise HomeFault(
+                f"{self.root} cannot hold the platform's state ({error.strerror}); name a folder you may write with RWCM_HOME"
+            ) from None
+        return self
+
+    def fix(self, *, as_of: datetime, seed: int, events: int) -> "Demonstration":
+        """Return the home's demonstration, fixed by the first call and the same ever after.
+
+        Raises:
+            HomeFault: the home was fixed with another seed or size.
+        """
+        path = self.root / "demonstration.json"
+        with FileLock(self.root / ".demonstration.lock"):
+            if not path.exists():
+                wanted = {"as_of": as_of.astimezone(timezone.utc).isoformat(), "seed": seed, "events": events}
+                partial = path.with_suffix(".partial")
+                partial.write_text(json.dumps(wanted, indent=2) + "\n")
+                partial.replace(path)
+            stored = json.loads(path.read_text())
+        fixed = Demonstration(datetime.fromisoformat(stored["as_of"]), stored["seed"], stored["events"])
+        if (fixed.seed, fixed.events) != (seed, events):
+            raise HomeFault(
+                f"{self.root} was made with --seed {fixed.seed} --events {fixed.events}; "
+                f"use these, or another folder through RWCM_HOME"
+            )
+        return fixed
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What the demonstration's stream of events follows from: the same values give the same bytes."""
+
+    as_of: datetime
+    seed: int
+    events: int

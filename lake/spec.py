@@ -1,0 +1,233 @@
+"""`TableSpec`: the one statement of a table, from which every other form of its schema is derived.
+
+Arrow and Polars schemas and relational tables are computed from it; dbt sources are compared with it by a drift test
+(`python -m lake.describe` prints them).
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+import polars as pl
+import pyarrow as pa
+
+MONTH = "month"
+"""The partition column of every monthly table: a DATE, because that is what `delta_scan` prunes by."""
+
+
+class Kind(StrEnum):
+    """What a column holds. JSON is text and the truth; times are UTC microseconds."""
+
+    TEXT = "text"
+    JSON = "json"
+    BOOL = "bool"
+    INT = "int"
+    BIGINT = "bigint"
+    DOUBLE = "double"
+    RATIO = "ratio"
+    """A number in 0..1 that policies compare, relationally DECIMAL(7,4)."""
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+
+
+class Retention(StrEnum):
+    """Which limit of the data policy ends the life of a table's rows."""
+
+    EVENTS = "events"
+    TELEMETRY = "telemetry"
+    PII = "pii"
+    RECORD = "record"
+
+
+_ARROW: dict[Kind, pa.DataType] = {
+    Kind.TEXT: pa.string(),
+    Kind.JSON: pa.string(),
+    Kind.BOOL: pa.bool_(),
+    Kind.INT: pa.int32(),
+    Kind.BIGINT: pa.int64(),
+    Kind.DOUBLE: pa.float64(),
+    Kind.RATIO: pa.float64(),
+    Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+    Kind.DATE: pa.date32(),
+}
+_POLARS: dict[Kind, pl.DataType] = {
+    Kind.TEXT: pl.String(),
+    Kind.JSON: pl.String(),
+    Kind.BOOL: pl.Boolean(),
+    Kind.INT: pl.Int32(),
+    Kind.BIGINT: pl.Int64(),
+    Kind.DOUBLE: pl.Float64(),
+    Kind.RATIO: pl.Float64(),
+    Kind.TIMESTAMP: pl.Datetime("us", "UTC"),
+    Kind.DATE: pl.Date(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column: its kind, whether it may be absent, and what it means."""
+
+    name: str
+    kind: Kind
+    description: str
+    nullable: bool = False
+    length: int | None = None
+    enum: tuple[str, ...] = ()
+    references: str | None = None
+    """`table.column` that this column names, within the registry."""
+    default: str | int | float | bool | None = None
+    pii: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """A table: columns in order, the key, where it is kept, and how long.
+
+    A table with a `time_column` is monthly: the lake adds the column `month` and partitions by it.
+    """
+
+    name: str
+    description: str
+    grain: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    time_column: str | None = None
+    retention: Retention = Retention.RECORD
+    indexes: tuple[tuple[str, ...], ...] = ()
+    unique: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        if duplicates := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"table {self.name} states {sorted(duplicates)} twice")
+        named = {*self.key, *(name for index in (*self.indexes, *self.unique) for name in index)}
+        if self.time_column:
+            named.add(self.time_column)
+        if unknown := named - set(names):
+            raise ValueError(f"table {self.name} has no column {sorted(unknown)}")
+
+    @property
+    def is_monthly(self) -> bool:
+        return self.time_column is not None
+
+    @property
+    def names(self) -> list[str]:
+        """The columns as they stand in storage, `month` last."""
+        return [column.name for column in self.columns] + ([MONTH] if self.is_monthly else [])
+
+    def column(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"table {self.name} has no column {name}; it has {', '.join(self.names)}")
+
+    def arrow_schema(self) -> pa.Schema:
+        fields = [pa.field(column.name, _ARROW[column.kind], column.nullable) for column in self.columns]
+        if self.is_monthly:
+            fields.append(pa.field(MONTH, pa.date32(), nullable=False))
+        return pa.schema(fields)
+
+    def polars_schema(self) -> pl.Schema:
+        schema: dict[str, pl.DataType] = {column.name: _POLARS[column.kind] for column in self.columns}
+        if self.is_monthly:
+            schema[MONTH] = pl.Date()
+        return pl.Schema(schema)
+
+    def empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self.polars_schema())
+
+    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return `frame` with exactly this table's columns, in order and type, `month` computed.
+
+        Raises:
+            SchemaMismatch: a column is missing, unknown, of a type that would lose something, or null where it may
+                not be. Storage never changes its schema because a writer did.
+        """
+        given = set(frame.columns) - {MONTH}
+        stated = {column.name for column in self.columns}
+        missing = [c.name for c in self.columns if c.name not in given and not c.nullable]
+        if unknown := sorted(given - stated):
+            raise SchemaMismatch(self.name, f"unknown columns {unknown}")
+        if missing:
+            raise SchemaMismatch(self.name, f"missing columns {missing}")
+        try:
+            frame = frame.select(
+                (pl.col(c.name) if c.name in given else pl.lit(None)).cast(_POLARS[c.kind]).alias(c.name)
+                for c in self.columns
+            )
+        except pl.exceptions.InvalidOperationError as error:
+            raise SchemaMismatch(self.name, f"a value does not fit its type ({type(error).__name__})") from None
+        nulls = frame.select(pl.col(c.name).null_count() for c in self.columns if not c.nullable)
+        if not frame.is_empty() and (empty := [name for name in nulls.columns if nulls[name][0]]):
+            raise SchemaMismatch(self.name, f"null in {empty}")
+        if self.time_column:
+            frame = frame.with_columns(pl.col(self.time_column).dt.truncate("1mo").dt.date().alias(MONTH))
+        return frame
+
+    def months(self, frame: pl.DataFrame) -> list[date]:
+        """Return the months that the rows of a conformed frame belong to, in order."""
+        return frame[MONTH].unique().sort().to_list() if self.is_monthly else []
+
+
+class SchemaMismatch(ValueError):
+    """A frame that is not what the table states. Names columns, never values."""
+
+    def __init__(self, table: str, reason: str) -> None:
+        super().__init__(f"rows for {table} were refused: {reason}; the table is stated in lake/tables")
+        self.table = table
+        self.reason = reason
+
+
+def text(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.TEXT, description=description, **options)  # type: ignore[arg-type]
+
+
+def identifier(name: str, description: str, **options: object) -> Column:
+    """An id: at most 64 characters, since ids come from outside and UUIDs are 36."""
+    return text(name, description, **{"length": 64, **options})
+
+
+def json_text(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.JSON, description=description, **options)  # type: ignore[arg-type]
+
+
+def integer(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.INT, description=description, **options)  # type: ignore[arg-type]
+
+
+def bigint(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.BIGINT, description=description, **options)  # type: ignore[arg-type]
+
+
+def double(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.DOUBLE, description=description, **options)  # type: ignore[arg-type]
+
+
+def ratio(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.RATIO, description=description, **options)  # type: ignore[arg-type]
+
+
+def boolean(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.BOOL, description=description, **options)  # type: ignore[arg-type]
+
+
+def timestamp(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.TIMESTAMP, description=description, **options)  # type: ignore[arg-type]
+
+
+def day(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.DATE, description=description, **options)  # type: ignore[arg-type]
+
+
+APPENDED = (
+    timestamp("created_at", "When the row was recorded, in UTC; the clock of retention."),
+    identifier("created_by", "Who or what recorded the row."),
+)
+"""The audit columns of append-only tables."""
+
+GOVERNED = (
+    *APPENDED,
+    timestamp("updated_at", "When the row last changed, in UTC."),
+    identifier("updated_by", "Who or what changed the row last."),
+)
+"""The audit columns of governed tables."""

@@ -1,0 +1,273 @@
+"""The Delta store: the only writer of the lake.
+
+Every table has one file lock beside it. An append holds it from the look at what is there to the commit, so two
+writers of the same rows write them once; maintenance holds it throughout, because two concurrent compactions of a
+delta-rs table both commit and double every row. The lock holds on one host; past one host the Dagster pool of the
+table does.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+from filelock import FileLock, Timeout
+
+from lake.months import Month
+from lake.spec import MONTH, Kind, TableSpec
+
+log = logging.getLogger("rwcm.lake")
+
+LOCK_TIMEOUT_S = 600
+COMMIT_RETRIES = 8
+_WRITER = WriterProperties(compression="ZSTD", compression_level=3)
+_PROPERTIES = {
+    "delta.checkpointInterval": "20",
+    "delta.logRetentionDuration": "interval 30 days",
+    "delta.deletedFileRetentionDuration": "interval 7 days",
+    "delta.enableExpiredLogCleanup": "true",
+}
+
+
+class LakeBusy(RuntimeError):
+    """Another process held a table's lock for too long; nothing was written, the call can be repeated."""
+
+
+class LakeFault(RuntimeError):
+    """The store refused a commit. The message names table and cause, never a value."""
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What an append did: rows per month that were new, and how many were known already."""
+
+    table: str
+    rows_by_month: Mapping[Month, int]
+    known: int
+
+    @property
+    def rows(self) -> int:
+        return sum(self.rows_by_month.values())
+
+    @property
+    def months(self) -> list[Month]:
+        return sorted(self.rows_by_month)
+
+
+@dataclass(frozen=True)
+class MonthStats:
+    """Size of one month of a table: rows, bytes and files."""
+
+    rows: int
+    bytes: int
+    files: int
+
+
+class Lake:
+    """The tables of one lake, by spec.
+
+    Args:
+        root: folder that holds one Delta table per spec.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, spec: TableSpec) -> Path:
+        return self.root / spec.name
+
+    @contextmanager
+    def lock(self, spec: TableSpec) -> Iterator[None]:
+        """Hold the table's lock.
+
+        Raises:
+            LakeBusy: somebody else held it for `LOCK_TIMEOUT_S`.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / f".{spec.name}.lock", timeout=LOCK_TIMEOUT_S, is_singleton=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise LakeBusy(f"{spec.name} was locked for {LOCK_TIMEOUT_S} s by another process; try again") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def exists(self, spec: TableSpec) -> bool:
+        return DeltaTable.is_deltatable(str(self.path(spec)))
+
+    def ensure(self, specs: Iterable[TableSpec]) -> None:
+        """Create the tables that are not there yet."""
+        for spec in specs:
+            if not self.exists(spec):
+                with self.lock(spec):
+                    if not self.exists(spec):
+                        self._create(spec)
+
+    def _create(self, spec: TableSpec) -> None:
+        indexed = [*spec.key, *(c.name for c in spec.columns if c.kind in (Kind.TIMESTAMP, Kind.DATE))]
+        table = DeltaTable.create(
+            str(self.path(spec)),
+            schema=spec.arrow_schema(),
+            partition_by=[MONTH] if spec.is_monthly else None,
+            name=spec.name,
+            description=spec.description,
+            # The log keeps minima and maxima; of payloads and names it must not, or a purge would leave them behind.
+            configuration={**_PROPERTIES, "delta.dataSkippingStatsColumns": ",".join(dict.fromkeys(indexed))},
+        )
+        if spec.time_column:
+            table.alter.add_constraint(
+                {"month_is_of_its_time": f"{MONTH} = CAST(date_trunc('month', {spec.time_column}) AS DATE)"}
+            )
+
+    def scan(
+        self, spec: TableSpec, *, months: Iterable[Month] | None = None, columns: Sequence[str] | None = None
+    ) -> pl.LazyFrame:
+        """Return the rows of `months` (all by default) as a lazy frame; other months' files are not opened.
+
+        A table that does not exist yet is empty.
+        """
+        if not self.exists(spec):
+            frame = spec.empty().lazy()
+        else:
+            frame = pl.scan_delta(str(self.path(spec)))
+        if months is not None:
+            frame = frame.filter(pl.col(MONTH).is_in(list(months)))
+        return frame.select(list(columns) if columns is not None else spec.names)
+
+    def append(self, spec: TableSpec, frame: pl.DataFrame, *, batch_id: str) -> Appended:
+        """Append the rows of `frame` whose key the table does not hold yet, in one commit.
+
+        The look and the commit stand under one lock, so a retry, or a second writer with the same rows, adds nothing.
+        A key is looked for in the months of the frame: ids follow from content, so the same id has the same month.
+
+        Raises:
+            SchemaMismatch: the frame is not what the spec states.
+            LakeBusy: the lock was not to be had.
+            LakeFault: the commit was refused.
+        """
+        rows = spec.conform(frame)
+        months = spec.months(rows)
+        total = rows.height
+        rows = rows.unique(subset=list(spec.key), keep="first", maintain_order=True)
+        with self.lock(spec):
+            if not self.exists(spec):
+                self._create(spec)
+            if rows.height:
+                held = self.scan(spec, months=months if spec.is_monthly else None, columns=spec.key).collect()
+                rows = rows.join(held, on=list(spec.key), how="anti", maintain_order="left")
+            if rows.height:
+                order = [spec.time_column] if spec.time_column else list(spec.key)
+                self._commit(spec, rows.sort(order, maintain_order=True), batch_id=batch_id)
+        counted = rows.group_by(MONTH).len().sort(MONTH).rows() if spec.is_monthly else []
+        return Appended(spec.name, dict(counted), total - rows.height)
+
+    def _commit(self, spec: TableSpec, rows: pl.DataFrame, *, batch_id: str) -> None:
+        for attempt in range(COMMIT_RETRIES):
+            try:
+                write_deltalake(
+                    DeltaTable(str(self.path(spec))),
+                    rows,
+                    mode="append",
+                    writer_properties=_WRITER,
+                    commit_properties=CommitProperties(custom_metadata={"batch_id": batch_id}),
+                )
+                return
+            except CommitFailedError:
+                # A delete on another month makes delta-rs refuse an append that it does not touch.
+                log.info("commit to %s conflicted, attempt %d of %d", spec.name, attempt + 1, COMMIT_RETRIES)
+                time.sleep(min(2.0, 0.05 * 2**attempt))
+            except DeltaError as error:
+                # The engine's text quotes rows; what a value is must not travel with the fault.
+                raise LakeFault(f"{spec.name} refused {rows.height} rows ({type(error).__name__})") from None
+        raise LakeFault(f"{spec.name} could not commit {rows.height} rows in {COMMIT_RETRIES} attempts")
+
+    def mirror(self, spec: TableSpec, frame: pl.DataFrame) -> bool:
+        """Make the table hold exactly the rows of `frame`; return whether anything changed.
+
+        For copies of small registry tables. An unchanged table gets no new version.
+        """
+        rows = spec.conform(frame).sort(list(spec.key))
+        with self.lock(spec):
+            if not self.exists(spec):
+                self._create(spec)
+            if rows.equals(self.scan(spec).sort(list(spec.key)).collect()):
+                return False
+            write_deltalake(
+                DeltaTable(str(self.path(spec))),
+                rows,
+                mode="overwrite",
+                predicate="1=1",  # without a predicate delta-rs does not check an overwrite for conflicts
+                writer_properties=_WRITER,
+            )
+        return True
+
+    def stats(self, spec: TableSpec) -> dict[Month | None, MonthStats]:
+        """Return rows, bytes and files per month (one entry under None for an unpartitioned table), from the log."""
+        return {
+            month: MonthStats(*row)
+            for month, *row in self._files(spec)
+            .group_by(MONTH)
+            .agg(pl.col("num_records").sum(), pl.col("size_bytes").sum(), pl.len())
+            .sort(MONTH)
+            .iter_rows()
+        }
+
+    def fingerprints(self, spec: TableSpec, *, by: str = MONTH) -> dict[Month, str]:
+        """Return a hash per month over the files that may hold rows of it; a month with the same hash did not change.
+
+        Args:
+            by: `month`, or another DATE column of months such as `episode_month`: its months are read from the files'
+                statistics, so a file that spans several counts for each of them.
+        """
+        files = self._files(spec)
+        if by != MONTH:
+            files = files.select(
+                "path", pl.date_ranges(f"min.{by}", f"max.{by}", interval="1mo").alias(MONTH)
+            ).explode(MONTH)
+        paths = files.sort("path").group_by(MONTH, maintain_order=True).agg("path")
+        return {month: hashlib.sha256("\n".join(group).encode()).hexdigest() for month, group in paths.iter_rows()}
+
+    def _files(self, spec: TableSpec) -> pl.DataFrame:
+        """Return one row per data file: path, size_bytes, num_records, month, and the statistics as Delta names them."""
+        empty = pl.DataFrame(
+            schema={"path": pl.String, "size_bytes": pl.Int64, "num_records": pl.Int64, MONTH: pl.Date}
+            | {f"{bound}.{c.name}": pl.Date for c in spec.columns if c.kind == Kind.DATE for bound in ("min", "max")}
+        )
+        if not self.exists(spec):
+            return empty
+        actions = pl.DataFrame(DeltaTable(str(self.path(spec))).get_add_actions(flatten=True))
+        if actions.is_empty():
+            return empty
+        month = pl.col(f"partition.{MONTH}") if spec.is_monthly else pl.lit(None, dtype=pl.Date)
+        return actions.with_columns(month.alias(MONTH)).select(empty.columns).cast(dict(empty.schema))
+
+    def version(self, spec: TableSpec) -> int | None:
+        """Return the table's Delta version, or None where there is no table."""
+        return DeltaTable(str(self.path(spec))).version() if self.exists(spec) else None
+
+    def compact(self, spec: TableSpec, months: Sequence[date] | None = None) -> int:
+        """Rewrite the small files of `months` (all by default) into large ones; return how many files went.
+
+        Raises:
+            LakeFault: the row count changed; the table was restored to what it was.
+        """
+        with self.lock(spec):
+            if not self.exists(spec):
+                return 0
+            table = DeltaTable(str(self.path(spec)))
+            version, rows = table.version(), table.count()
+            filters = [(MONTH, "in", [month.isoformat() for month in months])] if months else None
+            metrics = table.optimize.compact(partition_filters=filters, writer_properties=_WRITER)
+            if table.version() != version and table.count() != rows:
+                table.restore(version)
+                raise LakeFault(f"compacting {spec.name} changed its row count; version {version} was restored")
+            return int(metrics["numFilesRemoved"])

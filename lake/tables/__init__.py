@@ -1,0 +1,72 @@
+"""Every table of the platform, stated once: the logs of the lake and the tables of the registry."""
+
+from lake.spec import TableSpec
+from lake.tables.governed import (
+    AGENT,
+    OBJECT_VERSION,
+    ONTOLOGY_NODE,
+    POLICY,
+    PUBLICATION_QUEUE,
+    ROLE,
+    ROLE_SKILL_MAP,
+    SCHEMA_REGISTRY,
+    SKILL_NODE,
+    STEP_ACTION,
+    TRIGGER_DEF,
+    WORKFLOW,
+)
+from lake.tables.logs import EVENT_BUS, EVENT_DEAD_LETTER, REFLECTION_LOG, RUN_EPISODE, STEP_RUN
+from lake.tables.operations import BATCH, LANDING_FILE, OPEN_EPISODE
+
+LOGS: tuple[TableSpec, ...] = (EVENT_BUS, EVENT_DEAD_LETTER, RUN_EPISODE, STEP_RUN, REFLECTION_LOG)
+"""History, append-only, in the lake by month."""
+
+GOVERNED: tuple[TableSpec, ...] = (
+    ROLE,
+    SKILL_NODE,
+    ROLE_SKILL_MAP,
+    WORKFLOW,
+    TRIGGER_DEF,
+    STEP_ACTION,
+    AGENT,
+    POLICY,
+    ONTOLOGY_NODE,
+    SCHEMA_REGISTRY,
+    PUBLICATION_QUEUE,
+    OBJECT_VERSION,
+)
+"""What is governed: kept in the registry database, in an order in which every reference is met, and mirrored to the
+lake."""
+
+OPERATIONS: tuple[TableSpec, ...] = (BATCH, LANDING_FILE, OPEN_EPISODE)
+"""What is under way: kept in the registry database; batches are mirrored to the lake for the accounting marts."""
+
+MIRRORED: tuple[TableSpec, ...] = (*GOVERNED, BATCH)
+"""Registry tables whose current rows the lake holds a copy of."""
+
+__all__ = [
+    "AGENT",
+    "BATCH",
+    "EVENT_BUS",
+    "EVENT_DEAD_LETTER",
+    "GOVERNED",
+    "LANDING_FILE",
+    "LOGS",
+    "MIRRORED",
+    "OBJECT_VERSION",
+    "ONTOLOGY_NODE",
+    "OPEN_EPISODE",
+    "OPERATIONS",
+    "POLICY",
+    "PUBLICATION_QUEUE",
+    "REFLECTION_LOG",
+    "ROLE",
+    "ROLE_SKILL_MAP",
+    "RUN_EPISODE",
+    "SCHEMA_REGISTRY",
+    "SKILL_NODE",
+    "STEP_ACTION",
+    "STEP_RUN",
+    "TRIGGER_DEF",
+    "WORKFLOW",
+]

@@ -1,0 +1,295 @@
+"""The governed tables: the blueprint's relational schema with the changes that docs/architecture.md explains."""
+
+from lake.spec import (
+    APPENDED,
+    GOVERNED,
+    TableSpec,
+    boolean,
+    identifier,
+    integer,
+    json_text,
+    ratio,
+    text,
+    timestamp,
+)
+
+ROLE = TableSpec(
+    name="role",
+    description="Responsibility nodes, human, agent or both.",
+    grain="one row per role",
+    key=("role_id",),
+    indexes=(("department",),),
+    columns=(
+        identifier("role_id", "Id of the role."),
+        text("role_title", "Title.", length=128),
+        text("department", "Department.", length=64),
+        text("hierarchy_level", "I (highest) to V.", length=8, enum=("I", "II", "III", "IV", "V")),
+        identifier("supervises_role_id", "Role that supervises this one.", nullable=True, references="role.role_id"),
+        text("role_type", "Who fills it.", length=16, enum=("human", "agent", "hybrid"), default="human"),
+        *GOVERNED,
+    ),
+)
+
+SKILL_NODE = TableSpec(
+    name="skill_node",
+    description="Atomic capabilities, each with a versioned signature and a binding to an adapter.",
+    grain="one row per skill, its current version",
+    key=("skill_id",),
+    unique=(("skill_name", "version"),),
+    columns=(
+        identifier("skill_id", "Id of the skill."),
+        text("skill_name", "Name.", length=128),
+        text(
+            "category",
+            "Kind of capability.",
+            length=64,
+            enum=(
+                "ingestion",
+                "tool",
+                "logic",
+                "comm",
+                "hcm",
+                "api",
+                "iam",
+                "ml",
+                "nlp",
+                "viz",
+                "etl",
+                "generator",
+            ),
+        ),
+        json_text("signature", "Contract: name, args, returns, errors."),
+        text("description", "What it does."),
+        json_text("runtime_binding", "Adapter, endpoint, secret reference, timeouts, declared effects."),
+        text("version", "Semantic version.", length=24),
+        text("stability_tier", "How settled it is.", length=16, enum=("exp", "beta", "ga", "restricted"), default="exp"),
+        identifier("owner_role_id", "Role that answers for it.", references="role.role_id"),
+        boolean("is_generator", "Whether it can synthesise workflows or skills.", default=False),
+        *GOVERNED,
+    ),
+)
+
+ROLE_SKILL_MAP = TableSpec(
+    name="role_skill_map",
+    description="What a role may do with a skill.",
+    grain="one row per role and skill",
+    key=("role_id", "skill_id"),
+    columns=(
+        identifier("role_id", "Role.", references="role.role_id"),
+        identifier("skill_id", "Skill.", references="skill_node.skill_id"),
+        text("permission", "Highest permission.", length=16, enum=("use", "maintain", "publish"), default="use"),
+        *GOVERNED,
+    ),
+)
+
+WORKFLOW = TableSpec(
+    name="workflow",
+    description="Goal-directed programs of steps, with their objectives and constraints.",
+    grain="one row per workflow, its current version",
+    key=("workflow_id",),
+    unique=(("workflow_name", "version"),),
+    columns=(
+        identifier("workflow_id", "Id of the workflow."),
+        text("workflow_name", "Name.", length=128),
+        text("objective", "What it is for."),
+        json_text("constraints", "SLOs (latency_ms, max_error_rate) and policy tags."),
+        identifier("responsible_role_id", "Role that answers for it.", references="role.role_id"),
+        json_text("genome", "Goals, predicates and resources."),
+        text("status", "Whether it runs.", length=16, enum=("draft", "active", "paused", "retired"), default="draft"),
+        text("version", "Semantic version.", length=24),
+        json_text("lineage", "Where it came from."),
+        *GOVERNED,
+    ),
+)
+
+TRIGGER_DEF = TableSpec(
+    name="trigger_def",
+    description="What starts a workflow.",
+    grain="one row per trigger",
+    key=("trigger_id",),
+    columns=(
+        identifier("trigger_id", "Id of the trigger."),
+        identifier("workflow_id", "Workflow it starts.", references="workflow.workflow_id"),
+        text("trigger_type", "Kind.", length=24, enum=("event", "schedule", "condition", "webhook")),
+        json_text("selector", "Topic, cron or predicate."),
+        *GOVERNED,
+    ),
+)
+
+STEP_ACTION = TableSpec(
+    name="step_action",
+    description="Executable units of a workflow with the logic that says what comes next.",
+    grain="one row per step of a workflow's current version",
+    key=("step_id",),
+    indexes=(("workflow_id", "sequence"),),
+    columns=(
+        identifier("step_id", "Id of the step, unique over all workflows."),
+        identifier("workflow_id", "Workflow it belongs to.", references="workflow.workflow_id"),
+        integer("sequence", "Position for readers; the order of execution is in next_step_logic."),
+        text(
+            "action_type",
+            "Kind of action.",
+            length=24,
+            enum=(
+                "data_extraction",
+                "logic_check",
+                "tool_call",
+                "branch",
+                "handoff",
+                "notify",
+                "generate",
+                "record",
+            ),
+        ),
+        identifier("skill_id", "Skill it calls.", references="skill_node.skill_id"),
+        json_text("parameters", "Arguments; ${...} is an expression over the episode."),
+        json_text("next_step_logic", "Where to go next: the step DSL."),
+        integer("timeout_ms", "Limit of one attempt.", default=300000),
+        integer("retries", "Further attempts after the first.", default=2),
+        text("idempotency_key", "Base of the effective key of an effect.", length=64, nullable=True),
+        *GOVERNED,
+    ),
+)
+
+AGENT = TableSpec(
+    name="agent",
+    description="Execution principals, human or autonomous.",
+    grain="one row per agent",
+    key=("agent_id",),
+    columns=(
+        identifier("agent_id", "Id of the agent."),
+        text("agent_name", "Name.", length=128),
+        text(
+            "agent_type",
+            "Kind.",
+            length=24,
+            enum=("l2_orchestrator", "skill_agent", "human_proxy", "evaluator"),
+        ),
+        identifier("role_id", "Role it acts in.", references="role.role_id"),
+        json_text("policy_profile", "What it may do beyond its role."),
+        text("organisation", "Who it belongs to.", length=64, default="internal"),
+        *GOVERNED,
+    ),
+)
+
+POLICY = TableSpec(
+    name="policy",
+    description="Guardrails for data, security, compliance, operations and publishing.",
+    grain="one row per policy, its current version",
+    key=("policy_id",),
+    columns=(
+        identifier("policy_id", "Id of the policy."),
+        text("policy_name", "Name.", length=128),
+        text("scope", "What it governs.", length=24, enum=("data", "security", "compliance", "mlops", "publishing")),
+        json_text("spec", "The rules."),
+        identifier("owner_role_id", "Role that answers for it.", references="role.role_id"),
+        text(
+            "precedence",
+            "Rank when policies contradict.",
+            length=24,
+            enum=("statutory", "contractual", "corporate", "domain", "workflow-local"),
+            default="corporate",
+        ),
+        *GOVERNED,
+    ),
+)
+
+ONTOLOGY_NODE = TableSpec(
+    name="ontology_node",
+    description="Terms that tag entities, events, metrics and policies.",
+    grain="one row per term",
+    key=("node_id",),
+    columns=(
+        identifier("node_id", "Id of the term."),
+        text("node_type", "Kind.", length=24, enum=("entity", "event", "metric", "policy_tag")),
+        text("label", "Name for readers.", length=128),
+        json_text("attributes", "More about it."),
+        identifier("parent_id", "Broader term.", nullable=True, references="ontology_node.node_id"),
+        *GOVERNED,
+    ),
+)
+
+SCHEMA_REGISTRY = TableSpec(
+    name="schema_registry",
+    description="Schemas of event payloads.",
+    grain="one row per subject and version",
+    key=("subject", "version"),
+    columns=(
+        text("subject", "Topic whose payloads it describes.", length=128),
+        integer("version", "From 1."),
+        text("semver", "Minor for compatible, major for breaking changes.", length=24),
+        text("format", "Language of the schema.", length=16, enum=("json", "avro")),
+        json_text("schema", "The schema."),
+        text(
+            "compatibility",
+            "What the next version must be.",
+            length=16,
+            enum=("none", "backward", "forward", "full"),
+            default="backward",
+        ),
+        *GOVERNED,
+    ),
+)
+
+PUBLICATION_QUEUE = TableSpec(
+    name="publication_queue",
+    description="Proposed changes, from proposal to publication.",
+    grain="one row per proposal",
+    key=("publication_id",),
+    unique=(("proposal_hash",),),
+    columns=(
+        identifier("publication_id", "Follows from the proposal's hash."),
+        text(
+            "proposal_type",
+            "What it would change.",
+            length=24,
+            enum=("workflow", "step", "skill", "policy", "schema", "retirement"),
+        ),
+        json_text("proposal_body", "The change itself."),
+        text("proposal_hash", "SHA-256 of the body's canonical JSON; the same proposal is queued once.", length=64),
+        json_text("provenance", "Episodes, step runs, proofs and tests it rests on."),
+        ratio("confidence", "How sure the evidence makes it, 0..1."),
+        ratio("risk_score", "0..1; stays 1 (nothing passes) until the risk gate has assessed it.", default=1),
+        text("risk_band", "Band of the risk score; null until assessed.", length=8, nullable=True),
+        json_text("policy_checks", "Decision proofs of the gates."),
+        text(
+            "decision",
+            "Where it stands.",
+            length=16,
+            enum=(
+                "pending",
+                "approved",
+                "rejected",
+                "merged",
+                "expired",
+                "canary",
+                "published",
+                "rolled_back",
+            ),
+            default="pending",
+        ),
+        identifier("proposed_by", "Agent that proposed it."),
+        identifier("decided_by", "Who decided.", nullable=True),
+        timestamp("decided_at", "When it was decided.", nullable=True),
+        identifier("published_object_id", "Object that came of it.", nullable=True),
+        timestamp("expires_at", "When it closes by itself if nobody acts."),
+        *GOVERNED,
+    ),
+)
+
+OBJECT_VERSION = TableSpec(
+    name="object_version",
+    description="Every version of every governed object, immutable.",
+    grain="one row per object and version",
+    key=("object_type", "object_id", "version"),
+    columns=(
+        text("object_type", "Table of the object.", length=32),
+        identifier("object_id", "Id of the object."),
+        text("version", "Semantic version, or the ordinal of objects that carry none.", length=24),
+        json_text("document", "The document as received."),
+        text("document_hash", "SHA-256 of the document's canonical JSON.", length=64),
+        text("reason", "Why the version exists: bootstrap, import or a publication.", length=64),
+        text("source", "Digest of the pack, or id of the publication or log.", length=128),
+        *APPENDED,
+    ),
+)

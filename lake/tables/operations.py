@@ -1,0 +1,62 @@
+"""What is under way: batches with their accounting, landed files, and episodes that wait."""
+
+from lake.spec import GOVERNED, TableSpec, bigint, day, identifier, json_text, text, timestamp
+
+BATCH = TableSpec(
+    name="batch",
+    description="Units of work, named before they start; their accounting always closes.",
+    grain="one row per batch",
+    key=("batch_id",),
+    indexes=(("kind", "state"),),
+    columns=(
+        identifier("batch_id", "Follows from what the batch holds, so a retry has the same name."),
+        text("kind", "Which stage it belongs to.", length=24, enum=("ingest", "import", "execute", "reflect")),
+        text("state", "Whether it is done.", length=16, enum=("open", "done")),
+        text("source", "File, log or table the batch reads.", length=512),
+        bigint("records_read", "Records read.", default=0),
+        bigint("records_accepted", "Of these accepted.", default=0),
+        bigint("records_rejected", "Of these refused, each with a dead letter.", default=0),
+        bigint("records_duplicate", "Of these known already.", default=0),
+        json_text("months", "Rows appended per table and month.", default="{}"),
+        timestamp("opened_at", "When it was named."),
+        timestamp("closed_at", "When it was done.", nullable=True),
+    ),
+)
+
+LANDING_FILE = TableSpec(
+    name="landing_file",
+    description="Files that landed, claimed once by their content.",
+    grain="one row per file name and content",
+    key=("file_id", "file_name"),
+    columns=(
+        identifier("file_id", "SHA-256 of the file."),
+        text("file_name", "Name under which it landed.", length=512),
+        bigint("size_bytes", "Size as landed."),
+        timestamp("received_at", "When it landed."),
+        identifier("batch_id", "Batch that claimed it."),
+        text("state", "Where the raw file is.", length=16, enum=("claimed", "deleted", "kept")),
+        *GOVERNED,
+    ),
+)
+
+OPEN_EPISODE = TableSpec(
+    name="open_episode",
+    description="Episodes that wait for an event or a timer; they hold no process.",
+    grain="one row per open episode",
+    key=("episode_id",),
+    indexes=(("await_topic", "await_key"), ("due_at",)),
+    columns=(
+        identifier("episode_id", "Id of the episode."),
+        identifier("workflow_id", "Workflow that runs."),
+        text("workflow_version", "Version it started under and will end under.", length=24),
+        identifier("trigger_event_id", "Event that started it."),
+        day("episode_month", "Month in which it started."),
+        identifier("step_id", "Step it stands on."),
+        text("await_topic", "Topic it waits for.", length=128),
+        text("await_key", "Value that the awaited event must carry.", length=512),
+        timestamp("waiting_since", "Since when it waits."),
+        timestamp("due_at", "When the wait times out."),
+        json_text("state", "All that the engine needs to go on: outputs and step runs so far."),
+        *GOVERNED,
+    ),
+)
