@@ -16,7 +16,7 @@ from lake.tables.governed import (
     WORKFLOW,
 )
 from lake.tables.logs import EVENT_BUS, EVENT_DEAD_LETTER, REFLECTION_LOG, RUN_EPISODE, STEP_RUN
-from lake.tables.operations import BATCH, LANDING_FILE, OPEN_EPISODE
+from lake.tables.operations import BATCH, CURSOR, LANDING_FILE, OPEN_EPISODE
 
 LOGS: tuple[TableSpec, ...] = (EVENT_BUS, EVENT_DEAD_LETTER, RUN_EPISODE, STEP_RUN, REFLECTION_LOG)
 """History, append-only, in the lake by month."""
@@ -38,7 +38,7 @@ GOVERNED: tuple[TableSpec, ...] = (
 """What is governed: kept in the registry database, in an order in which every reference is met, and mirrored to the
 lake."""
 
-OPERATIONS: tuple[TableSpec, ...] = (BATCH, LANDING_FILE, OPEN_EPISODE)
+OPERATIONS: tuple[TableSpec, ...] = (BATCH, LANDING_FILE, OPEN_EPISODE, CURSOR)
 """What is under way: kept in the registry database; batches are mirrored to the lake for the accounting marts."""
 
 MIRRORED: tuple[TableSpec, ...] = (*GOVERNED, BATCH)
@@ -47,6 +47,7 @@ MIRRORED: tuple[TableSpec, ...] = (*GOVERNED, BATCH)
 __all__ = [
     "AGENT",
     "BATCH",
+    "CURSOR",
     "EVENT_BUS",
     "EVENT_DEAD_LETTER",
     "GOVERNED",

@@ -26,15 +26,25 @@ BATCH = TableSpec(
 LANDING_FILE = TableSpec(
     name="landing_file",
     description="Files that landed, claimed once by their content.",
-    grain="one row per file name and content",
-    key=("file_id", "file_name"),
+    grain="one row per file of a batch",
+    key=("batch_id", "file_name"),
+    indexes=(("file_id",),),
     columns=(
-        identifier("file_id", "SHA-256 of the file."),
-        text("file_name", "Name under which it landed.", length=512),
-        bigint("size_bytes", "Size as landed."),
-        timestamp("received_at", "When it landed."),
         identifier("batch_id", "Batch that claimed it."),
-        text("state", "Where the raw file is.", length=16, enum=("claimed", "deleted", "kept")),
+        text("file_name", "Name under which it landed.", length=255),
+        identifier("file_id", "SHA-256 of the file."),
+        bigint("size_bytes", "Size as landed."),
+        timestamp("received_at", "When it landed: its modification time."),
+        text(
+            "state",
+            "Where the raw file is: with its batch, gone, or kept for the dead letters that point into it.",
+            length=16,
+            enum=("claimed", "deleted", "kept"),
+        ),
+        bigint("records_read", "Records read.", default=0),
+        bigint("records_accepted", "Of these accepted.", default=0),
+        bigint("records_rejected", "Of these refused.", default=0),
+        bigint("records_duplicate", "Of these known already.", default=0),
         *GOVERNED,
     ),
 )
@@ -57,6 +67,19 @@ OPEN_EPISODE = TableSpec(
         timestamp("waiting_since", "Since when it waits."),
         timestamp("due_at", "When the wait times out."),
         json_text("state", "All that the engine needs to go on: outputs and step runs so far."),
+        *GOVERNED,
+    ),
+)
+
+CURSOR = TableSpec(
+    name="cursor",
+    description="How far a stage has come; a hint that saves work, never the truth about what is done.",
+    grain="one row per stage and month",
+    key=("stage", "position"),
+    columns=(
+        text("stage", "Stage that remembers.", length=64),
+        text("position", "What it remembers it for, such as a month.", length=64),
+        text("state", "What it saw there.", length=128),
         *GOVERNED,
     ),
 )

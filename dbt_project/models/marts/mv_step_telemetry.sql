@@ -1,0 +1,38 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='microbatch',
+        event_time='episode_month',
+        batch_size='month',
+        begin='2000-01-01',
+        tags=['monthly']
+    )
+}}
+
+select
+    step_run_id,
+    episode_id,
+    workflow_id,
+    workflow_version,
+    step_id,
+    activity,
+    agent_id,
+    seq,
+    attempt,
+    episode_month,
+    month,
+    status,
+    started_at,
+    ended_at,
+    latency_ms,
+    cost_cents,
+    cost_micros,
+    token_in,
+    token_out,
+    model,
+    system,
+    error_code,
+    reward,
+    lifecycle,
+    resource
+from {{ ref('stg_step_run') }}

@@ -1,0 +1,78 @@
+"""Records of a landed file: lines of JSON, plain or gzipped, read in bounded memory."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+MAX_RECORD_BYTES = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line as it lies in the unpacked file.
+
+    Attributes:
+        offset: byte at which it starts.
+        raw: the line without its end; cut at `MAX_RECORD_BYTES`.
+        fault: rule the line breaks before it is even read as JSON, or None.
+        is_complete: whether a line end follows; the last line of a cut file has none.
+    """
+
+    offset: int
+    raw: bytes
+    fault: str | None = None
+    is_complete: bool = True
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield the records of a file; what cannot be read as a file is one record with a fault, so it is counted.
+
+    Faults: `empty_file`, `not_gzip`, `truncated` and `corrupt` (where unpacking ends), `too_large`.
+    """
+    with path.open("rb") as raw:
+        magic = raw.read(2)
+        raw.seek(0)
+        if magic == _GZIP_MAGIC:
+            with gzip.open(raw) as unpacked:
+                yield from _lines(unpacked)  # type: ignore[arg-type]
+        elif path.name.endswith(".gz"):
+            yield Record(0, b"", "not_gzip" if magic else "empty_file")
+        else:
+            yield from _lines(raw)
+
+
+def _lines(file: IO[bytes]) -> Iterator[Record]:
+    offset = 0
+    is_empty = True
+    while True:
+        try:
+            line = file.readline(MAX_RECORD_BYTES + 1)
+        except EOFError:
+            yield Record(offset, b"", "truncated", is_complete=False)
+            return
+        except (zlib.error, gzip.BadGzipFile):
+            yield Record(offset, b"", "corrupt", is_complete=False)
+            return
+        if not line:
+            if is_empty:
+                yield Record(0, b"", "empty_file")
+            return
+        start, offset = offset, offset + len(line)
+        if len(line) > MAX_RECORD_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_RECORD_BYTES)
+                offset += len(line)
+            is_empty = False
+            yield Record(start, b"", "too_large")
+            continue
+        is_complete = line.endswith(b"\n")
+        text = line.removeprefix(_BOM) if start == 0 else line
+        text = text.strip(b" \t\r\n")
+        if text:
+            is_empty = False
+            yield Record(start, text, is_complete=is_complete)

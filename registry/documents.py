@@ -1,0 +1,385 @@
+"""Governed objects as documents: what their JSON may hold, and what an absent member means.
+
+Enums, lengths and defaults are those of the tables in `lake.tables`. A document is kept as it was received
+(`Received.text`), so that JSON in equals JSON out, numbers included.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from guard.canonical import JsonFault, digest, parse
+from lake.spec import TableSpec
+from lake.tables import (
+    AGENT,
+    ONTOLOGY_NODE,
+    POLICY,
+    ROLE,
+    ROLE_SKILL_MAP,
+    SCHEMA_REGISTRY,
+    SKILL_NODE,
+    STEP_ACTION,
+    TRIGGER_DEF,
+    WORKFLOW,
+)
+
+UNVERSIONED = "1"
+"""The version of objects whose documents carry none."""
+
+_SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII)
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*", re.ASCII)
+_TYPE = re.compile(r"any|string|number|integer|boolean|object|(array|map)<.+>", re.ASCII)
+_WORKLOAD_IDENTITY = re.compile(r"(role/|spiffe://).+")
+_EFFECT = re.compile(r"[a-z_]+\.[a-z_]+", re.ASCII)
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing that is wrong with a document: where, what, and what to do."""
+
+    document: str
+    path: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.document} {self.path or '/'}: {self.problem}; {self.fix}"
+
+
+class DocumentRefused(ValueError):
+    """A document that is not one of its kind; `faults` names everything that is wrong with it."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = faults
+
+
+def _of(spec: TableSpec, name: str) -> AfterValidator:
+    """Hold a member to the enum and length of its column."""
+    column = spec.column(name)
+
+    def check(value: str) -> str:
+        if column.enum and value not in column.enum:
+            raise ValueError(f"must be one of {', '.join(column.enum)}")
+        if column.length and len(value) > column.length:
+            raise ValueError(f"must have at most {column.length} characters")
+        return value
+
+    return AfterValidator(check)
+
+
+def _default(spec: TableSpec, name: str) -> Any:
+    return spec.column(name).default
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+Id = Annotated[str, Field(max_length=64), _matching(_IDENTIFIER, "an id of letters, digits and . _ / : -")]
+Version = Annotated[str, Field(max_length=24), _matching(_SEMVER, "a semantic version such as 1.0.0")]
+TypeName = Annotated[
+    str, _matching(_TYPE, "any, string, number, integer, boolean, object, array<type> or map<string,type>")
+]
+Json = Mapping[str, Any]
+Many = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+"""JSON arrays become tuples: a document is frozen."""
+Texts = Annotated[tuple[str, ...], Many]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Document(_Closed):
+    """A governed object."""
+
+    spec: ClassVar[TableSpec]
+
+    @property
+    def object_id(self) -> str:
+        """The key within its table."""
+        return "/".join(getattr(self, name) for name in self.spec.key)
+
+    @property
+    def object_version(self) -> str:
+        return getattr(self, "version", UNVERSIONED)
+
+
+class Role(Document):
+    """Who answers for something. `supervises_role_id` holds the role that supervises this one."""
+
+    spec: ClassVar = ROLE
+    role_id: Id
+    role_title: Annotated[str, _of(ROLE, "role_title")]
+    department: Annotated[str, _of(ROLE, "department")]
+    hierarchy_level: Annotated[str, _of(ROLE, "hierarchy_level")]
+    supervises_role_id: Id | None = None
+    role_type: Annotated[str, _of(ROLE, "role_type")] = _default(ROLE, "role_type")
+
+
+class Argument(_Closed):
+    """An argument of a skill. One with a `default` may be absent; `aliases` are other names a step may use."""
+
+    name: str
+    type: TypeName
+    required: bool = False
+    default: Any = None
+    aliases: Texts = ()
+    references: Annotated[str, _matching(re.compile("role"), "role")] | None = None
+
+    @property
+    def has_default(self) -> bool:
+        return "default" in self.model_fields_set
+
+
+class Signature(_Closed):
+    """The contract of a skill."""
+
+    name: str
+    args: Annotated[tuple[Argument, ...], Many] = ()
+    returns: Json = Field(default_factory=dict)
+    errors: Texts = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [name for argument in self.args for name in (argument.name, *argument.aliases)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"names {', '.join(twice)} twice among arguments and aliases")
+        return self
+
+    def argument(self, name: str) -> Argument | None:
+        """Return the argument that `name` or one of its aliases names."""
+        return next((argument for argument in self.args if name in (argument.name, *argument.aliases)), None)
+
+
+class SecretRef(_Closed):
+    """Where a secret is kept; the secret itself is in no document."""
+
+    secret_ref: str
+
+
+def _workload_identity(value: Any) -> Any:
+    if isinstance(value, str):
+        if not _WORKLOAD_IDENTITY.fullmatch(value):
+            raise ValueError('must be {"secret_ref": ...} or a workload identity (role/..., spiffe://...)')
+        return value
+    return value
+
+
+class RuntimeBinding(_Closed):
+    """How a skill reaches its system.
+
+    `effects` holds, per action, the effect category `domain.verb`; the action of a skill without an `action` argument
+    is its signature's name. `simulation` describes how a simulated adapter behaves.
+    """
+
+    adapter: str
+    system: str | None = None
+    endpoint: str | None = None
+    auth: Annotated[SecretRef | str | None, BeforeValidator(_workload_identity)] = None
+    network: Json | None = None
+    effects: Mapping[str, Annotated[str, _matching(_EFFECT, "an effect category domain.verb")]] = Field(
+        default_factory=dict
+    )
+    timeouts_ms: Annotated[int, Field(gt=0)] = 30_000
+    retries: Annotated[int, Field(ge=0)] = 0
+    simulation: Json | None = None
+
+
+class SkillNode(Document):
+    """An atomic capability."""
+
+    spec: ClassVar = SKILL_NODE
+    skill_id: Id
+    skill_name: Annotated[str, _of(SKILL_NODE, "skill_name")]
+    category: Annotated[str, _of(SKILL_NODE, "category")]
+    signature: Signature
+    description: str = ""
+    runtime_binding: RuntimeBinding
+    version: Version
+    stability_tier: Annotated[str, _of(SKILL_NODE, "stability_tier")] = _default(SKILL_NODE, "stability_tier")
+    owner_role_id: Id
+    is_generator: bool = _default(SKILL_NODE, "is_generator")
+
+
+class RoleSkill(Document):
+    """What a role may do with a skill."""
+
+    spec: ClassVar = ROLE_SKILL_MAP
+    role_id: Id
+    skill_id: Id
+    permission: Annotated[str, _of(ROLE_SKILL_MAP, "permission")] = _default(ROLE_SKILL_MAP, "permission")
+
+
+class StepAction(_Closed):
+    """A step of a workflow. `next_step_logic` is the step language of `registry.steps`."""
+
+    step_id: Id
+    workflow_id: Id | None = None
+    sequence: Annotated[int, Field(ge=1)]
+    action_type: Annotated[str, _of(STEP_ACTION, "action_type")]
+    skill_id: Id
+    parameters: Json = Field(default_factory=dict)
+    next_step_logic: Json | str
+    timeout_ms: Annotated[int, Field(gt=0, lt=2**31)] = _default(STEP_ACTION, "timeout_ms")
+    retries: Annotated[int, Field(ge=0, le=100)] = _default(STEP_ACTION, "retries")
+    idempotency_key: Annotated[str, _of(STEP_ACTION, "idempotency_key")] | None = None
+
+
+class Selector(_Closed):
+    """What a trigger listens to: a topic, narrowed by a condition on the payload (`trigger`), or a cron schedule."""
+
+    topic: str | None = None
+    condition: str | None = None
+    cron: str | None = None
+
+
+class Trigger(_Closed):
+    """What starts a workflow."""
+
+    trigger_id: Id
+    trigger_type: Annotated[str, _of(TRIGGER_DEF, "trigger_type")]
+    selector: Selector
+
+
+class Constraints(BaseModel):
+    """Service levels and policy tags; further ones are kept as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    latency_ms: Annotated[int, Field(gt=0)] | None = None
+    max_error_rate: Annotated[Decimal | int, Field(ge=0, le=1)] | None = None
+    policy_tags: Texts = ()
+
+
+class Workflow(Document):
+    """A program of steps. Absent steps and triggers are added later; a workflow without steps cannot be active."""
+
+    spec: ClassVar = WORKFLOW
+    workflow_id: Id
+    workflow_name: Annotated[str, _of(WORKFLOW, "workflow_name")]
+    objective: str
+    constraints: Constraints = Field(default_factory=Constraints)
+    responsible_role_id: Id
+    genome: Json = Field(default_factory=dict)
+    status: Annotated[str, _of(WORKFLOW, "status")] = _default(WORKFLOW, "status")
+    version: Version
+    lineage: Json = Field(default_factory=dict)
+    steps: Annotated[tuple[StepAction, ...], Many] = ()
+    triggers: Annotated[tuple[Trigger, ...], Many] = ()
+
+
+class Agent(Document):
+    """An execution principal. `policy_profile.skills` lists the skills it runs."""
+
+    spec: ClassVar = AGENT
+    agent_id: Id
+    agent_name: Annotated[str, _of(AGENT, "agent_name")]
+    agent_type: Annotated[str, _of(AGENT, "agent_type")]
+    role_id: Id
+    policy_profile: Json = Field(default_factory=dict)
+    organisation: Annotated[str, _of(AGENT, "organisation")] = _default(AGENT, "organisation")
+
+
+class Policy(Document):
+    """A guardrail. Without a name it is called by its id; without an owner it belongs to Security & Compliance."""
+
+    spec: ClassVar = POLICY
+    policy_id: Id
+    policy_name: Annotated[str, _of(POLICY, "policy_name")] = ""
+    scope: Annotated[str, _of(POLICY, "scope")]
+    spec_: Annotated[Json, Field(alias="spec")]
+    owner_role_id: Id = "SEC-M-001"
+    precedence: Annotated[str, _of(POLICY, "precedence")] = _default(POLICY, "precedence")
+
+
+class OntologyNode(Document):
+    """A term."""
+
+    spec: ClassVar = ONTOLOGY_NODE
+    node_id: Id
+    node_type: Annotated[str, _of(ONTOLOGY_NODE, "node_type")]
+    label: Annotated[str, _of(ONTOLOGY_NODE, "label")]
+    attributes: Json = Field(default_factory=dict)
+    parent_id: Id | None = None
+
+
+class EventSchema(Document):
+    """The schema of a topic's payloads; strings marked `x-pii` hold personal data."""
+
+    spec: ClassVar = SCHEMA_REGISTRY
+    subject: Annotated[str, _of(SCHEMA_REGISTRY, "subject")]
+    version: Annotated[int, Field(ge=1)]
+    semver: Version
+    format: Annotated[str, _of(SCHEMA_REGISTRY, "format")]
+    schema_: Annotated[Json, Field(alias="schema")]
+    compatibility: Annotated[str, _of(SCHEMA_REGISTRY, "compatibility")] = _default(SCHEMA_REGISTRY, "compatibility")
+
+    @property
+    def object_id(self) -> str:
+        return self.subject
+
+    @property
+    def object_version(self) -> str:
+        return str(self.version)
+
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True)
+class Received(Generic[D]):
+    """A document with its text as it was received.
+
+    Attributes:
+        name: what to call it in a message, such as its file.
+        text: the JSON, verbatim.
+        value: the parsed JSON, every digit kept.
+    """
+
+    name: str
+    text: str
+    value: Any
+    body: D
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the document's canonical JSON."""
+        return digest(self.value)
+
+
+def read_document(kind: type[D], text: str | bytes, *, name: str) -> Received[D]:
+    """Return the document that `text` holds.
+
+    Raises:
+        DocumentRefused: it is no JSON as this platform takes it, or not a document of this kind; with all its faults.
+    """
+    try:
+        value = parse(text)
+    except JsonFault as fault:
+        raise DocumentRefused([Fault(name, fault.path, str(fault), "write it as JSON (RFC 8259) in UTF-8")]) from None
+    try:
+        body = kind.model_validate(value)
+    except ValidationError as error:
+        raise DocumentRefused([_fault(kind, name, detail) for detail in error.errors(include_url=False)]) from None
+    return Received(name, text if isinstance(text, str) else text.decode(), value, body)
+
+
+def _fault(kind: type[Document], name: str, detail: Mapping[str, Any]) -> Fault:
+    path = "".join(f"/{part}" for part in detail["loc"])
+    if detail["type"] == "missing":
+        return Fault(name, path, "is missing", "add it")
+    if detail["type"] == "extra_forbidden":
+        return Fault(name, path, f"is no member of a {kind.__name__}", "remove it or correct its name")
+    message = detail["msg"].removeprefix("Value error, ")
+    return Fault(name, path, f"does not fit: {message}", "correct the value")

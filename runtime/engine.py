@@ -1,0 +1,548 @@
+"""The engine: a micro-batch of episodes moves through its workflow as sets.
+
+The frontier holds, per step, the episodes that stand on it. Each turn takes one step, binds its parameters, calls its
+skill once for all of them, records the step runs and routes every episode by what came back. There is no clock and no
+random number in here: an episode's time runs on from its start by what its steps took, and chance follows from its seed.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from registry.expressions import ExpressionFault
+from registry.plans import Plan, PlannedStep
+from registry.steps import END, Await
+from runtime.chance import seeds_for
+from runtime.documents import Documents, encode
+from runtime.protocol import RESULT_SCHEMA, TRANSIENT, Call, ErrorCode, SkillTable
+
+MAX_VISITS = 1_000
+"""Step runs after which an episode is taken for one that would never end."""
+
+EPISODES = pl.Schema(
+    {
+        "episode_id": pl.String,
+        "trigger_id": pl.String,
+        "trigger_event_id": pl.String,
+        "payload": pl.String,
+        "started_at": pl.Datetime("us", "UTC"),
+        "seed": pl.Int64,
+        "context_hash": pl.String,
+        "state": pl.String,
+    }
+)
+"""Columns of the episodes to run; `state` is null for a new one, else what `Waiting` kept."""
+
+AWAITED = pl.Schema({"key": pl.String, "at": pl.Datetime("us", "UTC"), "payload": pl.String})
+"""Columns of awaited events: the value they correlate by, their time and payload."""
+
+FindAwaited = Callable[[Await, Sequence[str]], pl.DataFrame]
+"""Returns the events (`AWAITED`) of an await's topic that carry one of the keys."""
+
+_RESULT = pl.Schema({**RESULT_SCHEMA, "attempt": pl.Int32})
+_SUCCESS, _FAILED, _TIMEOUT = "success", "failed", "timeout"
+_STEP_RUNS = pl.Schema(
+    {
+        "row": pl.Int64,
+        "step_id": pl.String,
+        "seq": pl.Int32,
+        "start_us": pl.Int64,
+        "end_us": pl.Int64,
+        "status": pl.String,
+        "input": pl.String,
+        **_RESULT,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What became of a micro-batch.
+
+    Attributes:
+        closed: one row per closed episode: episode_id, ended_at, outcome.
+        step_runs: their step runs: episode_id, step_id, seq, attempt, times, status and what the skills returned.
+        waiting: one row per episode that waits: episode_id, step_id, await_topic, await_key, waiting_since, due_at, state.
+    """
+
+    closed: pl.DataFrame
+    step_runs: pl.DataFrame
+    waiting: pl.DataFrame
+
+
+def execute(
+    plan: Plan, episodes: pl.DataFrame, *, skills: SkillTable, find_awaited: FindAwaited, now: datetime
+) -> Executed:
+    """Run `episodes` (columns `EPISODES`) through `plan` until each is closed or waits.
+
+    A fault of a skill, an expression or a payload is a failed step run with a code of the taxonomy; the other episodes
+    of the batch go on.
+
+    Args:
+        now: moment up to which waits may time out; a later deadline keeps its episode open.
+    """
+    return _Batch(plan, episodes, skills, find_awaited, now).run()
+
+
+class _Batch:
+    def __init__(
+        self, plan: Plan, episodes: pl.DataFrame, skills: SkillTable, find_awaited: FindAwaited, now: datetime
+    ) -> None:
+        count = episodes.height
+        self.plan = plan
+        self.steps = {step.step_id: step for step in plan.steps}
+        self.order = {step.step_id: position for position, step in enumerate(plan.steps)}
+        self.skills = skills
+        self.find_awaited = find_awaited
+        self.now_us = _microseconds(now)
+        self.episodes = episodes
+        self.ids: list[str] = episodes["episode_id"].to_list()
+        self.trigger = Documents(episodes["payload"])
+        self.outputs = {step_id: Documents([None] * count) for step_id in self.steps}
+        self.latest: list[list[str]] = [[] for _ in range(count)]  # steps with an output, newest last
+        self.clock = episodes["started_at"].dt.epoch("us").to_numpy().copy()
+        self.seq = np.zeros(count, dtype=np.int32)
+        self.outcome = np.full(count, "", dtype=object)
+        self.seeds = episodes["seed"].to_numpy().astype(np.uint64)
+        self.frontier: dict[str, list[int]] = {}
+        self.records: list[pl.DataFrame] = []
+        self.waiting: list[dict[str, Any]] = []
+
+    def run(self) -> Executed:
+        states = self.episodes["state"]
+        fresh = states.is_null().arg_true().to_list()
+        if fresh:
+            self.frontier[self.plan.entry] = fresh
+        self._resume(states.is_not_null().arg_true().to_list())
+        while self.frontier:
+            step_id = min(self.frontier, key=self.order.__getitem__)
+            self._turn(self.steps[step_id], self.frontier.pop(step_id))
+        return self._result()
+
+    def _turn(self, step: PlannedStep, rows: list[int]) -> None:
+        rows = self._within_bound(step, rows)
+        if not rows:
+            return
+        arguments, faults = self._bind(step, rows)
+        texts = self._input_texts(step, arguments, len(rows))
+        result = self._call(step, rows, arguments, texts)
+        for position, message in faults.items():
+            result = pl.concat([result[:position], _failures(1, ErrorCode.EXPRESSION, message), result[position + 1 :]])
+        self._arrive(step, rows, texts, result)
+
+    def _within_bound(self, step: PlannedStep, rows: list[int]) -> list[int]:
+        runaway = [row for row in rows if self.seq[row] >= MAX_VISITS]
+        if runaway:
+            result = _failures(len(runaway), ErrorCode.LOOP_BOUND, f"stopped after {MAX_VISITS} step runs")
+            self._record(step, runaway, ["{}"] * len(runaway), result, [_FAILED] * len(runaway))
+            self.outcome[runaway] = _FAILED
+        return [row for row in rows if self.seq[row] < MAX_VISITS]
+
+    # Binding
+
+    def _bind(self, step: PlannedStep, rows: list[int]) -> tuple[dict[str, list[Any]], dict[int, str]]:
+        """Return the arguments, one value per row each, and what went wrong by position."""
+        arguments: dict[str, list[Any]] = {}
+        faults: dict[int, str] = {}
+        for name, template in step.parameters.items():
+            if template.is_constant:
+                arguments[name] = [template.evaluate({})] * len(rows)
+            else:
+                arguments[name] = self._evaluated(template, rows, faults)
+        return arguments, faults
+
+    def _evaluated(
+        self, expression: Any, rows: list[int], faults: dict[int, str], event: Documents | None = None, step: str = ""
+    ) -> list[Any]:
+        """Return the expression's value per row, evaluated once per distinct projection of the members it reads."""
+        memo: dict[Any, tuple[Any, str | None]] = {}
+        values = []
+        for position, row in enumerate(rows):
+            members = [self._member(path, row, position, event, step) for path in expression.paths]
+            key = json.dumps(members, default=str)
+            if key not in memo:
+                bindings: dict[str, Any] = {}
+                for path, (is_there, value) in zip(expression.paths, members, strict=True):
+                    _nest(bindings, path, is_there, value)
+                try:
+                    memo[key] = (expression.evaluate(bindings), None)
+                except ExpressionFault as fault:
+                    memo[key] = (None, str(fault))
+            value, fault_text = memo[key]
+            if fault_text is not None:
+                faults.setdefault(position, fault_text)
+            values.append(value)
+        return values
+
+    def _member(
+        self, path: Sequence[str], row: int, position: int, event: Documents | None, step: str
+    ) -> tuple[bool, Any]:
+        root, *rest = path
+        if root == "trigger":
+            return self.trigger.member(row, rest)
+        if root == "output":
+            source = step or (self.latest[row][-1] if self.latest[row] else "")
+            return self.outputs[source].member(row, rest) if source else (False, None)
+        if root == "event":
+            return event.member(position, rest) if event else (False, None)
+        if root == "episode":
+            known = {"id": self.ids[row], "trigger_event_id": self.episodes["trigger_event_id"][row]}
+            return (rest[0] in known, known.get(rest[0])) if rest else (True, known)
+        return False, None
+
+    def _known(self, rows: list[int]) -> Callable[..., list[Any]]:
+        def look_up(*path: str) -> list[Any]:
+            values = []
+            for row in rows:
+                for step_id in reversed(self.latest[row]):
+                    is_there, value = self.outputs[step_id].member(row, path)
+                    if is_there:
+                        break
+                else:
+                    _, value = self.trigger.member(row, path)
+                values.append(value)
+            return values
+
+        return look_up
+
+    def _input_texts(self, step: PlannedStep, arguments: Mapping[str, list[Any]], count: int) -> list[str]:
+        """Return the bound parameters as JSON text per row; what is the same for all is encoded once."""
+        columns = []
+        for name, values in arguments.items():
+            prefix = f"{json.dumps(name)}:"
+            if step.parameters[name].is_constant:
+                columns.append([prefix + encode(values[0])] * count)
+            else:
+                columns.append([prefix + encode(value) for value in values])
+        return ["{" + ",".join(parts) + "}" for parts in zip(*columns, strict=True)] if columns else ["{}"] * count
+
+    # Calling
+
+    def _call(
+        self, step: PlannedStep, rows: list[int], arguments: Mapping[str, list[Any]], texts: list[str]
+    ) -> pl.DataFrame:
+        """Return the last result per row; transient failures are tried again, each attempt recorded."""
+        result = self._attempt(step, rows, arguments, 1)
+        for attempt in range(2, step.retries + 2):
+            again = result["error_code"].is_in([code.value for code in TRANSIENT]).arg_true().to_list()
+            if not again:
+                break
+            failed_rows = [rows[position] for position in again]
+            self._record(step, failed_rows, [texts[p] for p in again], result[again], [_FAILED] * len(again))
+            retried = self._attempt(
+                step, failed_rows, {name: [values[p] for p in again] for name, values in arguments.items()}, attempt
+            )
+            order = pl.Series("order", again, dtype=pl.UInt32)
+            kept = result.with_row_index("order").filter(~pl.col("order").is_in(again))
+            result = pl.concat([kept, retried.insert_column(0, order)]).sort("order").drop("order")
+        return result
+
+    def _attempt(
+        self, step: PlannedStep, rows: list[int], arguments: Mapping[str, list[Any]], attempt: int
+    ) -> pl.DataFrame:
+        skill = self.skills.find(step.skill_id, step.binding)
+        if skill is None:
+            return _failures(
+                len(rows),
+                ErrorCode.NOT_BOUND,
+                f"no adapter {step.binding.get('adapter')!r} for {step.skill_id}; bind one in its runtime_binding",
+            )
+        seeds = pl.Series(seeds_for(self.seeds[rows], step.step_id, str(attempt)))
+        call = Call(arguments, seeds, self._known(rows), step.binding)
+        try:
+            result = skill.run(call)
+        except Exception as error:  # noqa: BLE001 (an adapter's fault is a row, not the end of the batch)
+            return _failures(len(rows), ErrorCode.SKILL_FAULT, f"{step.skill_id} raised {type(error).__name__}")
+        if result.schema != RESULT_SCHEMA or result.height != len(rows):
+            return _failures(len(rows), ErrorCode.SCHEMA_MISMATCH, f"{step.skill_id} did not return what it promises")
+        return result.with_columns(attempt=pl.lit(attempt, dtype=pl.Int32))
+
+    # Recording
+
+    def _record(
+        self,
+        step: PlannedStep,
+        rows: list[int],
+        texts: Sequence[str],
+        result: pl.DataFrame,
+        statuses: Sequence[str],
+    ) -> None:
+        """Record one step run per row and move the episodes' time on by what it took."""
+        latency = result["latency_ms"].fill_null(0).to_numpy() * 1000
+        start = self.clock[rows]
+        self.records.append(
+            result.select(
+                pl.Series("row", rows, dtype=pl.Int64),
+                pl.lit(step.step_id).alias("step_id"),
+                pl.Series("seq", self.seq[rows]),
+                pl.Series("start_us", start),
+                pl.Series("end_us", start + latency),
+                pl.Series("status", statuses, dtype=pl.String),
+                pl.Series("input", texts, dtype=pl.String),
+                *_RESULT.names(),
+            )
+        )
+        self.clock[rows] = start + latency
+        self.seq[rows] += 1
+
+    def _arrive(self, step: PlannedStep, rows: list[int], texts: list[str], result: pl.DataFrame) -> None:
+        """Take in the results of a step and send every episode where its logic says."""
+        is_error = result["error_code"].is_not_null()
+        failed, passed = is_error.arg_true().to_list(), (~is_error).arg_true().to_list()
+        if failed:
+            failed_rows = [rows[p] for p in failed]
+            self._record(step, failed_rows, [texts[p] for p in failed], result[failed], [_FAILED] * len(failed))
+            self._fail(step, failed_rows)
+        if not passed:
+            return
+        passed_rows, passed_texts, passed_result = [rows[p] for p in passed], [texts[p] for p in passed], result[passed]
+        if step.logic.wait is not None:
+            self._wait(step, step.logic.wait, passed_rows, passed_texts, passed_result)
+            return
+        self._record(step, passed_rows, passed_texts, passed_result, [_SUCCESS] * len(passed))
+        for row, text in zip(passed_rows, passed_result["output"], strict=True):
+            self._put_output(step, row, text)
+        self._route(step, passed_rows)
+
+    def _put_output(self, step: PlannedStep, row: int, text: str) -> None:
+        self.outputs[step.step_id].put(row, text)
+        self.latest[row].append(step.step_id)
+
+    # Routing
+
+    def _route(self, step: PlannedStep, rows: list[int], event: Documents | None = None) -> None:
+        remaining = list(range(len(rows)))
+        for branch in step.logic.branches:
+            faults: dict[int, str] = {}
+            standing = [rows[p] for p in remaining]
+            part = None if event is None else Documents([event.text(p) for p in remaining])
+            values = self._evaluated(branch.expression, standing, faults, part, step.step_id)
+            self._reject(step, [standing[p] for p in faults], ErrorCode.EXPRESSION, next(iter(faults.values()), ""))
+            self._go(step, [row for p, row in enumerate(standing) if p not in faults and values[p] is True], branch.goto)
+            remaining = [r for p, r in enumerate(remaining) if p not in faults and values[p] is not True]
+        left = [rows[p] for p in remaining]
+        if step.logic.otherwise:
+            self._go(step, left, step.logic.otherwise)
+        else:
+            self._reject(step, left, ErrorCode.NO_BRANCH, "no condition of the step's logic holds")
+
+    def _go(self, step: PlannedStep, rows: list[int], target: str) -> None:
+        if not rows:
+            return
+        if target == END:
+            # Who ends on a handoff left the work to a person who did not take it up: it is done in part only.
+            self.outcome[rows] = "partial" if step.action_type == "handoff" else _SUCCESS
+        else:
+            self.frontier.setdefault(target, []).extend(rows)
+
+    def _fail(self, step: PlannedStep, rows: list[int]) -> None:
+        if not rows:
+            return
+        if step.logic.on_error:
+            self._go(step, rows, step.logic.on_error)
+        else:
+            self.outcome[rows] = _FAILED
+
+    def _reject(self, step: PlannedStep, rows: list[int], code: ErrorCode, message: str) -> None:
+        """Record that the step's own logic failed for these episodes, and go where errors go."""
+        if rows:
+            self._record(step, rows, ["{}"] * len(rows), _failures(len(rows), code, message), [_FAILED] * len(rows))
+            self._fail(step, rows)
+
+    # Waiting
+
+    def _wait(
+        self, step: PlannedStep, wait: Await, rows: list[int], texts: list[str], result: pl.DataFrame
+    ) -> None:
+        """Resolve the waits that an event or the deadline ends by now; keep the others open."""
+        faults: dict[int, str] = {}
+        keys = [str(key) for key in self._evaluated(wait.key, rows, faults)]
+        if faults:
+            self._reject(step, [rows[p] for p in faults], ErrorCode.EXPRESSION, next(iter(faults.values())))
+            good = [p for p in range(len(rows)) if p not in faults]
+            rows, texts, keys, result = [rows[p] for p in good], [texts[p] for p in good], [keys[p] for p in good], result[good]
+        since = self.clock[rows] + result["latency_ms"].fill_null(0).to_numpy() * 1000
+        due = since + int(wait.timeout_h * 3_600_000_000)
+        events = _first_events(self.find_awaited(wait, keys), keys, since, due)
+        arrived = events["payload"].is_not_null().to_numpy()
+        overdue = ~arrived & (due <= self.now_us)
+        if arrived.any():
+            self._wake(step, rows, texts, result, events, since, arrived.nonzero()[0].tolist())
+        if overdue.any():
+            self._time_out(step, wait, rows, texts, result, due, overdue.nonzero()[0].tolist())
+        for position in (~arrived & ~overdue).nonzero()[0].tolist():
+            self._keep(step, wait, rows[position], texts[position], result[position], keys[position], since, due, position)
+
+    def _wake(
+        self,
+        step: PlannedStep,
+        rows: list[int],
+        texts: list[str],
+        result: pl.DataFrame,
+        events: pl.DataFrame,
+        since: NDArray[np.int64],
+        positions: list[int],
+    ) -> None:
+        woken = [rows[p] for p in positions]
+        payloads = events["payload"][positions].to_list()
+        at = events["at"].dt.epoch("us")[positions].to_numpy()
+        waited_ms = (np.maximum(at, since[positions]) - self.clock[woken]) // 1000
+        output = [_merged(own, payload) for own, payload in zip(result["output"][positions], payloads, strict=True)]
+        done = result[positions].with_columns(output=pl.Series(output), latency_ms=pl.Series(waited_ms, dtype=pl.Int64))
+        self._record(step, woken, [texts[p] for p in positions], done, [_SUCCESS] * len(woken))
+        for row, text in zip(woken, output, strict=True):
+            self._put_output(step, row, text)
+        self._route(step, woken, Documents(payloads))
+
+    def _time_out(
+        self,
+        step: PlannedStep,
+        wait: Await,
+        rows: list[int],
+        texts: list[str],
+        result: pl.DataFrame,
+        due: NDArray[np.int64],
+        positions: list[int],
+    ) -> None:
+        late = [rows[p] for p in positions]
+        waited_ms = (due[positions] - self.clock[late]) // 1000
+        done = result[positions].with_columns(latency_ms=pl.Series(waited_ms, dtype=pl.Int64))
+        self._record(step, late, [texts[p] for p in positions], done, [_TIMEOUT] * len(late))
+        for row, text in zip(late, done["output"], strict=True):
+            self._put_output(step, row, text)
+        self._go(step, late, wait.on_timeout)
+
+    def _keep(
+        self,
+        step: PlannedStep,
+        wait: Await,
+        row: int,
+        text: str,
+        result: pl.DataFrame,
+        key: str,
+        since: NDArray[np.int64],
+        due: NDArray[np.int64],
+        position: int,
+    ) -> None:
+        """Put down all that the engine needs to go on with the episode days later."""
+        state = {
+            "clock_us": int(self.clock[row]),
+            "seq": int(self.seq[row]),
+            "outputs": [[step_id, self.outputs[step_id].text(row)] for step_id in self.latest[row]],
+            "input": text,
+            "result": result.row(0),
+        }
+        self.waiting.append(
+            {
+                "row": row,
+                "episode_id": self.ids[row],
+                "step_id": step.step_id,
+                "await_topic": wait.topic,
+                "await_key": key,
+                "waiting_since": _moment(int(since[position])),
+                "due_at": _moment(int(due[position])),
+                "state": state,
+            }
+        )
+
+    def _resume(self, rows: list[int]) -> None:
+        """Put kept episodes back to where they waited, and look whether their wait has ended."""
+        standing: dict[str, list[int]] = {}
+        kept: dict[int, dict[str, Any]] = {}
+        for row in rows:
+            state = kept[row] = json.loads(self.episodes["state"][row])
+            self.clock[row], self.seq[row] = state["clock_us"], state["seq"]
+            for step_id, text in state["outputs"]:
+                self.outputs[step_id].put(row, text)
+                self.latest[row].append(step_id)
+            earlier = pl.DataFrame(state["step_runs"], schema=_STEP_RUNS, orient="row")
+            self.records.append(earlier.with_columns(row=pl.lit(row, dtype=pl.Int64)))
+            standing.setdefault(state["step_id"], []).append(row)
+        for step_id, waiting_rows in standing.items():
+            step = self.steps[step_id]
+            assert step.logic.wait is not None
+            results = pl.DataFrame([kept[row]["result"] for row in waiting_rows], schema=_RESULT, orient="row")
+            self._wait(step, step.logic.wait, waiting_rows, [kept[row]["input"] for row in waiting_rows], results)
+
+    # Results
+
+    def _result(self) -> Executed:
+        records = pl.concat(self.records) if self.records else pl.DataFrame(schema=_STEP_RUNS)
+        open_rows = {item["row"] for item in self.waiting}
+        kept = records.filter(pl.col("row").is_in(list(open_rows))).partition_by("row", as_dict=True)
+        for item in self.waiting:
+            earlier = kept.get((item.pop("row"),), pl.DataFrame(schema=_STEP_RUNS))
+            item["state"] = json.dumps({**item["state"], "step_id": item["step_id"], "step_runs": earlier.sort("seq").rows()})
+        closed_rows = [row for row in range(len(self.ids)) if row not in open_rows]
+        closed = pl.DataFrame(
+            {
+                "episode_id": [self.ids[row] for row in closed_rows],
+                "ended_at": pl.Series(self.clock[closed_rows]).cast(pl.Datetime("us", "UTC")),
+                "outcome": pl.Series(self.outcome[closed_rows].tolist(), dtype=pl.String),
+            },
+            schema_overrides={"episode_id": pl.String},
+        )
+        step_runs = (
+            records.filter(~pl.col("row").is_in(list(open_rows)))
+            .with_columns(
+                pl.lit(pl.Series(self.ids, dtype=pl.String)).gather(pl.col("row")).alias("episode_id"),
+                pl.col("start_us").cast(pl.Datetime("us", "UTC")).alias("started_at"),
+                pl.col("end_us").cast(pl.Datetime("us", "UTC")).alias("ended_at"),
+            )
+            .drop("row", "start_us", "end_us")
+        )
+        return Executed(closed, step_runs, pl.DataFrame(self.waiting))
+
+
+def _failures(count: int, code: ErrorCode, message: str) -> pl.DataFrame:
+    """Return results that are all the same failure."""
+    values: dict[str, Any] = {"error_code": code.value, "error_message": message, "latency_ms": 0, "attempt": 1}
+    return pl.select(pl.lit(values.get(name), dtype=dtype).repeat_by(count).explode().alias(name) for name, dtype in _RESULT.items())
+
+
+def _first_events(
+    events: pl.DataFrame, keys: Sequence[str], since: NDArray[np.int64], due: NDArray[np.int64]
+) -> pl.DataFrame:
+    """Return per key the first event (at, payload) in its window, null where none came.
+
+    An event that came just before its wait began counts: who decides can be faster than the books.
+    """
+    windows = pl.DataFrame({"key": keys, "since": since, "due": due}, schema_overrides={"key": pl.String}).with_row_index()
+    at = pl.col("at").dt.epoch("us")
+    first = (
+        windows.join(events, on="key", how="inner")
+        .filter(at <= pl.col("due"))
+        .sort("index", "at", "payload")
+        .unique("index", keep="first")
+        .select("index", "at", "payload")
+    )
+    return windows.select("index").join(first, on="index", how="left", maintain_order="left")
+
+
+def _nest(bindings: dict[str, Any], path: Sequence[str], is_there: bool, value: Any) -> None:
+    """Put `value` at `path`; of an absent member only the way to it is made."""
+    target = bindings
+    for name in path[:-1]:
+        target = target.setdefault(name, {})
+    if is_there:
+        target[path[-1]] = value
+
+
+def _merged(own: str | None, event: str) -> str:
+    """Return the step's output with the members of the awaited event's payload in it."""
+    return encode({**json.loads(own or "{}", parse_float=Decimal), **json.loads(event, parse_float=Decimal)})
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, tz=timezone.utc) + timedelta(microseconds=microseconds)

@@ -1,0 +1,187 @@
+"""Simulated adapters: deterministic, pure, and over the same contracts as the real ones.
+
+They read what the simulated outside systems hold (invoice documents, purchase orders) from the home, and draw latency
+and cost from the profile in the skill's binding.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from runtime.chance import lognormal, uniform
+from runtime.protocol import RESULT_SCHEMA, Call, ErrorCode, Skill
+
+_ENTITIES = {
+    "vendor_id": r"(?m)^Vendor: (\S+)$",
+    "po_id": r"(?m)^Purchase order: (\S+)$",
+    "amount": r"(?m)^Total: [A-Z]{3} ([\d,]+\.\d{2})$",
+}
+_NUMERIC = {"amount"}
+_DEFAULT_LATENCY = {"median": 200.0, "sigma": 0.4}
+
+
+class SimulatedWorld:
+    """What the simulated outside systems hold; empty where no demonstration was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def documents(self) -> pl.DataFrame:
+        """Columns: uri, text."""
+        return self._read("documents.parquet", {"uri": pl.String, "text": pl.String})
+
+    @cached_property
+    def purchase_orders(self) -> pl.DataFrame:
+        """Columns: po_id, vendor_id, amount_cents."""
+        return self._read(
+            "purchase_orders.parquet", {"po_id": pl.String, "vendor_id": pl.String, "amount_cents": pl.Int64}
+        )
+
+    def _read(self, name: str, schema: Mapping[str, Any]) -> pl.DataFrame:
+        path = self._folder / name
+        return pl.read_parquet(path) if path.exists() else pl.DataFrame(schema=schema)
+
+
+class SimulatedSkills:
+    """The simulated adapter of each skill that has one."""
+
+    def __init__(self, folder: Path) -> None:
+        world = SimulatedWorld(folder)
+        self._skills: dict[str, Skill] = {
+            "SK-OCR-001": _Simulated(lambda call: _extract(call, world)),
+            "SK-LOGIC-003": _Simulated(lambda call: _check(call, world)),
+            "SK-COMM-004": _Simulated(_hand_off),
+            "SK-ERP-002": _Simulated(_write),
+            "SK-COMM-005": _Simulated(_send),
+        }
+
+    def find(self, skill_id: str, binding: Mapping[str, Any]) -> Skill | None:
+        """Return the adapter, or None where the binding names another adapter or nothing is simulated."""
+        return self._skills.get(skill_id) if binding.get("adapter") == "simulated" else None
+
+
+class _Simulated:
+    """Wraps a function of a call with the latency and cost its binding declares."""
+
+    is_pure = True
+
+    def __init__(self, function: Callable[[Call], pl.DataFrame]) -> None:
+        self._function = function
+
+    def run(self, call: Call) -> pl.DataFrame:
+        profile = call.binding.get("simulation", {})
+        latency = {**_DEFAULT_LATENCY, **profile.get("latency_ms", {})}
+        drawn = lognormal(call.seeds, "latency", median=float(latency["median"]), sigma=float(latency["sigma"]))
+        result = self._function(call).with_columns(
+            latency_ms=pl.Series(np.maximum(1, np.rint(drawn)).astype(np.int64)),
+            cost_micros=pl.lit(int(profile.get("cost_micros", 0)), dtype=pl.Int64),
+            model=pl.lit(profile.get("model"), dtype=pl.String),
+            system=pl.lit(call.binding.get("system"), dtype=pl.String),
+        )
+        missing = [pl.lit(None, dtype=dtype).alias(n) for n, dtype in RESULT_SCHEMA.items() if n not in result.columns]
+        return result.with_columns(missing).select(RESULT_SCHEMA.names()).cast(dict(RESULT_SCHEMA))  # type: ignore[arg-type]
+
+
+def _extract(call: Call, world: SimulatedWorld) -> pl.DataFrame:
+    """Read entities off the documents; what is not legible lowers the confidence below any sane minimum."""
+    entities: list[str] = call.arguments["entities"][0]
+    minimum = call.arguments.get("min_confidence", [0.85] * call.rows)
+    frame = pl.DataFrame({"uri": call.arguments["file_uri"]}, schema={"uri": pl.String}).join(
+        world.documents, on="uri", how="left", maintain_order="left"
+    )
+    for name in entities:
+        pattern = _ENTITIES.get(name)
+        found = pl.col("text").str.extract(pattern) if pattern else pl.lit(None, dtype=pl.String)
+        frame = frame.with_columns(found.str.replace_all(",", "").alias(name))
+    confidence = pl.Series(np.round(0.90 + 0.0999 * uniform(call.seeds, "confidence"), 4))
+    is_legible = pl.all_horizontal(pl.col(name).is_not_null() for name in entities)
+    # The texts are the patterns' own matches: no quote and no backslash can be in them.
+    members = [
+        part
+        for position, name in enumerate(entities)
+        for quote in ["" if name in _NUMERIC else '"']
+        for part in (pl.lit(f'{"," if position else ""}"{name}":{quote}'), pl.col(name), pl.lit(quote))
+    ]
+    output = pl.concat_str(
+        pl.lit('{"entities":{'), *members, pl.lit('},"confidence":'), pl.col("confidence").cast(pl.String), pl.lit("}")
+    )
+    return (
+        frame.with_columns(confidence=pl.when(is_legible).then(confidence).otherwise(pl.lit(0.41)))
+        .with_columns(
+            error_code=pl.when(pl.col("text").is_null())
+            .then(pl.lit(ErrorCode.NOT_FOUND.value))
+            .when(pl.col("confidence") < pl.Series("minimum", [float(value) for value in minimum]))
+            .then(pl.lit(ErrorCode.LOW_CONFIDENCE.value)),
+        )
+        .select(
+            output=pl.when(pl.col("error_code").is_null()).then(output),
+            error_code="error_code",
+            error_message=pl.when(pl.col("text").is_null())
+            .then(pl.lit("the document store holds no document of this uri"))
+            .when(pl.col("error_code").is_not_null())
+            .then(pl.lit("an entity that was asked for is not legible")),
+            token_in=(200 + pl.col("text").str.len_chars() // 4).cast(pl.Int32),
+            token_out=pl.when(pl.col("error_code").is_null()).then(24 * len(entities)).otherwise(8).cast(pl.Int32),
+        )
+    )
+
+
+def _check(call: Call, world: SimulatedWorld) -> pl.DataFrame:
+    """Compare two sides within a tolerance; `po_match` binds the invoice's amount and its purchase order's itself."""
+    tolerances = call.arguments.get("tolerance", [Decimal(0)] * call.rows)
+    if call.arguments.get("check", [None])[0] == "po_match":
+        left = call.known("entities", "amount")
+        orders = pl.DataFrame({"po_id": call.known("entities", "po_id")}, schema={"po_id": pl.String}).join(
+            world.purchase_orders, on="po_id", how="left", maintain_order="left"
+        )
+        right = [None if cents is None else Decimal(cents).scaleb(-2) for cents in orders["amount_cents"]]
+    else:
+        left, right = call.arguments.get("lhs", []), call.arguments.get("rhs", [])
+        left, right = left or [None] * call.rows, right or [None] * call.rows
+    return _frame([_compare(*row) for row in zip(left, right, tolerances, strict=True)])
+
+
+def _compare(left: Any, right: Any, tolerance: Any) -> dict[str, Any]:
+    if right is None:
+        return _error(ErrorCode.NOT_FOUND, "there is nothing to compare with: the purchase order is unknown")
+    try:
+        invoiced, ordered, allowed = (Decimal(str(value)) for value in (left, right, tolerance))
+    except InvalidOperation:
+        return _error(ErrorCode.BAD_INPUT, "both sides and the tolerance must be numbers")
+    if ordered == 0:
+        return _error(ErrorCode.BAD_INPUT, "the right side is zero, a share of it is not defined")
+    difference = invoiced - ordered
+    passed = abs(difference) <= allowed * abs(ordered)
+    variance = (difference / ordered).quantize(Decimal("0.000001"))
+    return {
+        "output": f'{{"pass":{"true" if passed else "false"},"lhs":{invoiced},"rhs":{ordered},'
+        f'"variance":{variance:f},"tolerance":{allowed:f}}}'
+    }
+
+
+def _hand_off(call: Call) -> pl.DataFrame:
+    identifiers = [f"{seed:016x}" for seed in call.seeds]
+    return _frame([{"output": f'{{"handoff_id":"HO-{identifier}","state":"waiting"}}'} for identifier in identifiers])
+
+
+def _write(call: Call) -> pl.DataFrame:
+    return _frame([{"output": f'{{"record_id":"REC-{seed:016x}","status":"posted"}}'} for seed in call.seeds])
+
+
+def _send(call: Call) -> pl.DataFrame:
+    return _frame([{"output": f'{{"message_id":"MSG-{seed:016x}","status":"queued"}}'} for seed in call.seeds])
+
+
+def _error(code: ErrorCode, message: str) -> dict[str, Any]:
+    return {"error_code": code.value, "error_message": message}
+
+
+def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    schema = {"output": pl.String, "error_code": pl.String, "error_message": pl.String}
+    return pl.DataFrame(rows, schema=schema)
