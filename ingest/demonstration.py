@@ -71,7 +71,9 @@ def land_demonstration(home: Home, landing: Landing, demonstration: Demonstratio
     _write(home, "purchase_orders.parquet", world.purchase_orders, ["po_id", "vendor_id", "amount_cents"])
     for name, (content, arrived_at) in files.items():
         landing.put(name, content, received_at=arrived_at)
-    marker.write_text(json.dumps({"files": stream.files, "records": stream.records, "planned": stream.planned}, indent=2))
+    marker.write_text(
+        json.dumps({"files": stream.files, "records": stream.records, "planned": stream.planned}, indent=2)
+    )
     return stream
 
 
@@ -82,13 +84,11 @@ def _write(home: Home, name: str, rows: list[Any], columns: list[str]) -> None:
 
 
 def _compose(demonstration: Demonstration) -> tuple[Stream, _World, dict[str, tuple[bytes, datetime]]]:
-    rng = random.Random(demonstration.seed)  # noqa: S311 (a reproducible world, not a secret)
+    rng = random.Random(demonstration.seed)
     as_of = demonstration.as_of
     start = _months_before(as_of, MONTHS)
     vendors = [f"VEND-{number:03d}" for number in rng.sample(range(100, 999), VENDORS)]
-    over_billers = {
-        vendor: rng.uniform(0.028, 0.032) for vendor in sorted(rng.sample(vendors, rng.randint(4, 7)))
-    }
+    over_billers = {vendor: rng.uniform(0.028, 0.032) for vendor in sorted(rng.sample(vendors, rng.randint(4, 7)))}
     noise = rng.uniform(0.010, 0.014)
     world, sent = _World(), []
     budget = demonstration.events - 3  # three files hold one unreadable record each
@@ -189,7 +189,9 @@ def _document(serial: int, vendor: str, po_id: str, billed: int, is_legible: boo
 def _office_hours(rng: random.Random, moment: datetime) -> datetime:
     day = moment - timedelta(days=max(0, moment.weekday() - 4))
     opening = day.replace(hour=6, minute=0, second=0, microsecond=0)
-    return min(opening + timedelta(seconds=rng.betavariate(2, 2.6) * 13 * 3600, milliseconds=rng.randrange(1000)), moment)
+    return min(
+        opening + timedelta(seconds=rng.betavariate(2, 2.6) * 13 * 3600, milliseconds=rng.randrange(1000)), moment
+    )
 
 
 def _without(record: Mapping[str, Any], *members: str) -> dict[str, Any]:

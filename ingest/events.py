@@ -104,7 +104,14 @@ def _name_batch(registry: Registry, files: list[LandedFile], now: datetime) -> s
             batch_id = name_uuid("ingest", batch_id, now.isoformat())
         connection.execute(
             sa.insert(TABLES[BATCH.name]),
-            {"batch_id": batch_id, "kind": "ingest", "state": "open", "source": source, "months": "{}", "opened_at": now},
+            {
+                "batch_id": batch_id,
+                "kind": "ingest",
+                "state": "open",
+                "source": source,
+                "months": "{}",
+                "opened_at": now,
+            },
         )
         audit = {"created_at": now, "created_by": INGESTER, "updated_at": now, "updated_by": INGESTER}
         connection.execute(
@@ -129,12 +136,16 @@ def _open_batches(registry: Registry, landing: Landing) -> Iterator[tuple[str, l
     """Yield batches that were named but not finished, with their files as they were claimed."""
     batch, file = TABLES[BATCH.name], TABLES[LANDING_FILE.name]
     with registry.read() as connection:
-        rows = connection.execute(
-            sa.select(file)
-            .join(batch, batch.c.batch_id == file.c.batch_id)
-            .where(batch.c.kind == "ingest", batch.c.state == "open")
-            .order_by(batch.c.opened_at, file.c.received_at, file.c.file_name)
-        ).mappings().all()
+        rows = (
+            connection.execute(
+                sa.select(file)
+                .join(batch, batch.c.batch_id == file.c.batch_id)
+                .where(batch.c.kind == "ingest", batch.c.state == "open")
+                .order_by(batch.c.opened_at, file.c.received_at, file.c.file_name)
+            )
+            .mappings()
+            .all()
+        )
     batches: dict[str, list[LandedFile]] = {}
     for row in rows:
         landed = LandedFile(
@@ -341,7 +352,10 @@ def _close_batch(
                 .where(file.c.batch_id == batch_id, file.c.file_name == name)
                 .values(state="kept" if account.rejected else "deleted", **_counts(account))
             )
-        months = {table: {f"{month:%Y-%m}": count for month, count in sorted(counted.items())} for table, counted in rows.items()}
+        months = {
+            table: {f"{month:%Y-%m}": count for month, count in sorted(counted.items())}
+            for table, counted in rows.items()
+        }
         connection.execute(
             sa.update(batch)
             .where(batch.c.batch_id == batch_id)

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -73,7 +73,7 @@ class Landing:
             total += status.st_size
             if files and (len(files) == BATCH_FILES or total > BATCH_BYTES):
                 break
-            received_at = datetime.fromtimestamp(status.st_mtime, tz=timezone.utc)
+            received_at = datetime.fromtimestamp(status.st_mtime, tz=UTC)
             files.append(LandedFile(path, path.name, content_hash(path), status.st_size, received_at))
         return files
 

@@ -5,7 +5,7 @@ Nothing personal passes: what the schema marks is tokenised here, and a refusal 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jsonschema_rs
@@ -104,7 +104,7 @@ class Door:
             )
             for subject, (version, schema) in schemas.items()
         }
-        self._earliest = datetime(first_month.year, first_month.month, 1, tzinfo=timezone.utc)
+        self._earliest = datetime(first_month.year, first_month.month, 1, tzinfo=UTC)
         self._decode_payload = msgspec.json.Decoder(_Payload).decode
 
     def check(self, record: Record, *, received_at: datetime) -> Accepted | Refused:
@@ -124,7 +124,10 @@ class Door:
         subject = self._subjects.get(document["topic"])
         if subject is None:
             return _refuse(
-                document, "unknown_topic", "/topic", f"no schema is registered for it; known: {', '.join(self._subjects)}"
+                document,
+                "unknown_topic",
+                "/topic",
+                f"no schema is registered for it; known: {', '.join(self._subjects)}",
             )
         payload = document["payload"]
         if not subject.validator.is_valid(payload):
@@ -146,9 +149,9 @@ class Door:
                 document, "bad_time", "/produced_at", "it has no zone; end it with Z or an offset", subject.version
             )
         try:
-            produced_at = produced_at.astimezone(timezone.utc)
+            produced_at = produced_at.astimezone(UTC)
         except OverflowError:
-            produced_at = datetime.max.replace(tzinfo=timezone.utc)
+            produced_at = datetime.max.replace(tzinfo=UTC)
         if not self._earliest <= produced_at <= received_at + MAX_AHEAD:
             return _refuse(
                 document,

@@ -1,4 +1,4 @@
-"""`python -m lake.describe` prints the dbt sources of the lake, as `dbt_project/models/staging/_sources.yml` holds them.
+"""`python -m lake.describe` prints the dbt sources of the lake, as dbt_project/models/staging/_sources.yml holds them.
 
 The tables are stated in `lake/tables`; the file is derived, and a test says in both directions where it has drifted.
 """
@@ -32,9 +32,7 @@ def describe() -> str:
         "description": "The Delta tables of the lake: the logs by month, and copies of the registry's tables.",
         "tables": [_table(spec) for spec in (*LOGS, *MIRRORED)],
     }
-    return _HEADER + yaml.safe_dump(
-        {"version": 2, "sources": [source]}, sort_keys=False, allow_unicode=True, width=120
-    )
+    return _HEADER + yaml.safe_dump({"version": 2, "sources": [source]}, sort_keys=False, allow_unicode=True, width=120)
 
 
 def differences(stated: str, written: str) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timezone, UTC
 from pathlib import Path
 
 from filelock import FileLock
@@ -100,7 +100,7 @@ class Home:
         path = self.root / "demonstration.json"
         with FileLock(self.root / ".demonstration.lock"):
             if not path.exists():
-                wanted = {"as_of": as_of.astimezone(timezone.utc).isoformat(), "seed": seed, "events": events}
+                wanted = {"as_of": as_of.astimezone(UTC).isoformat(), "seed": seed, "events": events}
                 partial = path.with_suffix(".partial")
                 partial.write_text(json.dumps(wanted, indent=2) + "\n")
                 partial.replace(path)

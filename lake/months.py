@@ -5,7 +5,7 @@ boundary belongs to exactly one month.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timezone, UTC
 from typing import TypeAlias
 
 Month: TypeAlias = date
@@ -17,7 +17,7 @@ def month_of(moment: datetime | date) -> Month:
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise ValueError(f"{moment.isoformat()} has no zone; a month is a month of UTC")
-        moment = moment.astimezone(timezone.utc)
+        moment = moment.astimezone(UTC)
     return date(moment.year, moment.month, 1)
 
 

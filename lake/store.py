@@ -230,9 +230,9 @@ class Lake:
         """
         files = self._files(spec)
         if by != MONTH:
-            files = files.select(
-                "path", pl.date_ranges(f"min.{by}", f"max.{by}", interval="1mo").alias(MONTH)
-            ).explode(MONTH)
+            files = files.select("path", pl.date_ranges(f"min.{by}", f"max.{by}", interval="1mo").alias(MONTH)).explode(
+                MONTH
+            )
         paths = files.sort("path").group_by(MONTH, maintain_order=True).agg("path")
         return {month: hashlib.sha256("\n".join(group).encode()).hexdigest() for month, group in paths.iter_rows()}
 

@@ -6,7 +6,7 @@ that reads before it writes works on a stale snapshot, and concurrent updates ar
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
@@ -70,7 +70,7 @@ class Ratio(sa.types.TypeDecorator[float]):
         if value is None:
             return None
         number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-        if not 0 <= number <= 1:  # holds for NaN too
+        if not (number.is_finite() and 0 <= number <= 1):
             raise RatioOutOfRange(value)
         return number.quantize(RATIO_STEP, ROUND_CEILING)
 
@@ -86,14 +86,12 @@ _TYPES: Mapping[Kind, type[sa.types.TypeEngine[Any]]] = {
     Kind.TIMESTAMP: Timestamp,
     Kind.DATE: sa.Date,
 }
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def _column(column: Column) -> sa.Column[Any]:
     # Deferred, because roles and terms name each other and arrive in any order.
-    references = (
-        [sa.ForeignKey(column.references, deferrable=True, initially="DEFERRED")] if column.references else []
-    )
+    references = [sa.ForeignKey(column.references, deferrable=True, initially="DEFERRED")] if column.references else []
     default = column.default
     return sa.Column(
         column.name,
@@ -112,7 +110,8 @@ def _checks(spec: TableSpec) -> Iterator[sa.CheckConstraint]:
         if column.enum:
             yield sa.CheckConstraint(value.in_(column.enum), name=f"ck_{spec.name}_{column.name}_enum")
         elif column.length:
-            yield sa.CheckConstraint(sa.func.length(value) <= column.length, name=f"ck_{spec.name}_{column.name}_length")
+            fits = sa.func.length(value) <= column.length
+            yield sa.CheckConstraint(fits, name=f"ck_{spec.name}_{column.name}_length")
 
 
 def _table(spec: TableSpec, metadata: sa.MetaData) -> sa.Table:
@@ -133,22 +132,33 @@ SPECS: tuple[TableSpec, ...] = (*GOVERNED, *OPERATIONS)
 TABLES: Mapping[str, sa.Table] = MappingProxyType({spec.name: _table(spec, METADATA) for spec in SPECS})
 
 
+def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+    """Return the rows of a query as plain tuples."""
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def insert(connection: sa.Connection, spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that must be new."""
+    if rows:
+        connection.execute(sa.insert(TABLES[spec.name]), list(rows))
+
+
 def insert_missing(connection: sa.Connection, spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert the rows whose keys are not there yet and return how many that were."""
     if not rows:
         return 0
-    insert = _INSERT[connection.dialect.name](TABLES[spec.name])
-    return connection.execute(insert.on_conflict_do_nothing(index_elements=spec.key), list(rows)).rowcount
+    statement = _INSERT[connection.dialect.name](TABLES[spec.name]).on_conflict_do_nothing(index_elements=spec.key)
+    return connection.execute(statement, list(rows)).rowcount
 
 
 def upsert(connection: sa.Connection, spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows, or update the ones whose key is there; when and by whom a row was created stays."""
     if not rows:
         return
-    insert = _INSERT[connection.dialect.name](TABLES[spec.name])
+    statement = _INSERT[connection.dialect.name](TABLES[spec.name])
     kept = {*spec.key, "created_at", "created_by"}
-    changed = {name: insert.excluded[name] for name in rows[0] if name not in kept}
-    connection.execute(insert.on_conflict_do_update(index_elements=spec.key, set_=changed), list(rows))
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in kept}
+    connection.execute(statement.on_conflict_do_update(index_elements=spec.key, set_=changed), list(rows))
 
 
 class Registry:
@@ -164,13 +174,15 @@ class Registry:
     @classmethod
     def open(cls, location: Path | str) -> "Registry":
         """Return the registry at `location`, a SQLite file or a SQLAlchemy URL; missing tables are created."""
-        if isinstance(location, str) and "://" in location:
-            registry = cls(sa.create_engine(location, hide_parameters=True))
+        is_url = isinstance(location, str) and "://" in location
+        url = sa.make_url(str(location)) if is_url else sa.URL.create("sqlite", database=str(location))
+        if url.get_backend_name() != "sqlite":
+            registry = cls(sa.create_engine(url, hide_parameters=True))
             registry._create_missing()
             return registry
-        path = Path(location)
+        path = Path(url.database or "")
         path.parent.mkdir(parents=True, exist_ok=True)
-        registry = cls(_sqlite_engine(path))
+        registry = cls(_sqlite_engine(url))
         # Turning a new file into WAL mode needs it exclusively and does not wait for its turn.
         with FileLock(f"{path}.lock", timeout=BUSY_TIMEOUT_S):
             registry._create_missing()
@@ -208,17 +220,17 @@ class Registry:
         """Return all rows of a table, ordered by key, as `spec` states them."""
         table = TABLES[spec.name]
         with self.read() as connection:
-            rows = connection.execute(sa.select(table).order_by(*(table.c[name] for name in spec.key))).fetchall()
-        return spec.conform(pl.DataFrame([tuple(row) for row in rows], schema=spec.polars_schema(), orient="row"))
+            rows = fetch(connection, sa.select(table).order_by(*(table.c[name] for name in spec.key)))
+        return spec.conform(pl.DataFrame(rows, schema=spec.polars_schema(), orient="row"))
 
     def close(self) -> None:
         """Give back all connections; a closed registry opens them again when used."""
         self._engine.dispose()
 
 
-def _sqlite_engine(path: Path) -> sa.Engine:
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
+        url,
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
         hide_parameters=True,
     )

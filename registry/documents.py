@@ -5,7 +5,7 @@ Enums, lengths and defaults are those of the tables in `lake.tables`. A document
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
@@ -32,7 +32,7 @@ UNVERSIONED = "1"
 
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*", re.ASCII)
-_TYPE = re.compile(r"any|string|number|integer|boolean|object|(array|map)<.+>", re.ASCII)
+_CONTAINER = re.compile(r"(array|map)<(?:(?<=map<)string, *)?(.+)>", re.ASCII)
 _WORKLOAD_IDENTITY = re.compile(r"(role/|spiffe://).+")
 _EFFECT = re.compile(r"[a-z_]+\.[a-z_]+", re.ASCII)
 
@@ -85,11 +85,42 @@ def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _is_integral(value: Any) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool) and value == int(value)
+
+
+_SCALARS: Mapping[str, Callable[[Any], bool]] = {
+    "any": lambda _: True,
+    "string": lambda value: isinstance(value, str),
+    "number": lambda value: isinstance(value, int | Decimal | float) and not isinstance(value, bool),
+    "integer": _is_integral,
+    "boolean": lambda value: isinstance(value, bool),
+    "object": lambda value: isinstance(value, Mapping),
+}
+
+
+def _is_type(name: str) -> str:
+    if name not in _SCALARS:
+        container = _CONTAINER.fullmatch(name)
+        if container is None:
+            raise ValueError(f"must be {', '.join(_SCALARS)}, array<type> or map<string,type>")
+        _is_type(container[2])
+    return name
+
+
+def fits(value: Any, type_name: str) -> bool:
+    """Tell whether parsed JSON is of a signature's type."""
+    if scalar := _SCALARS.get(type_name):
+        return scalar(value)
+    container = _CONTAINER.fullmatch(type_name)
+    assert container is not None, "type names are validated with the signature"
+    if container[1] == "array":
+        return isinstance(value, list | tuple) and all(fits(item, container[2]) for item in value)
+    return isinstance(value, Mapping) and all(fits(item, container[2]) for item in value.values())
+
+
 Id = Annotated[str, Field(max_length=64), _matching(_IDENTIFIER, "an id of letters, digits and . _ / : -")]
 Version = Annotated[str, Field(max_length=24), _matching(_SEMVER, "a semantic version such as 1.0.0")]
-TypeName = Annotated[
-    str, _matching(_TYPE, "any, string, number, integer, boolean, object, array<type> or map<string,type>")
-]
 Json = Mapping[str, Any]
 Many = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 """JSON arrays become tuples: a document is frozen."""
@@ -106,9 +137,13 @@ class Document(_Closed):
     spec: ClassVar[TableSpec]
 
     @property
-    def object_id(self) -> str:
+    def key(self) -> tuple[Any, ...]:
         """The key within its table."""
-        return "/".join(getattr(self, name) for name in self.spec.key)
+        return tuple(getattr(self, name) for name in self.spec.key)
+
+    @property
+    def object_id(self) -> str:
+        return "/".join(self.key)
 
     @property
     def object_version(self) -> str:
@@ -131,7 +166,7 @@ class Argument(_Closed):
     """An argument of a skill. One with a `default` may be absent; `aliases` are other names a step may use."""
 
     name: str
-    type: TypeName
+    type: Annotated[str, AfterValidator(_is_type)]
     required: bool = False
     default: Any = None
     aliases: Texts = ()
@@ -160,6 +195,11 @@ class Signature(_Closed):
     def argument(self, name: str) -> Argument | None:
         """Return the argument that `name` or one of its aliases names."""
         return next((argument for argument in self.args if name in (argument.name, *argument.aliases)), None)
+
+    def name_of(self, name: str) -> str:
+        """Return the argument's own name for one of its names; a name that is none stays."""
+        argument = self.argument(name)
+        return argument.name if argument else name
 
 
 class SecretRef(_Closed):
@@ -221,9 +261,10 @@ class RoleSkill(Document):
     permission: Annotated[str, _of(ROLE_SKILL_MAP, "permission")] = _default(ROLE_SKILL_MAP, "permission")
 
 
-class StepAction(_Closed):
+class StepAction(Document):
     """A step of a workflow. `next_step_logic` is the step language of `registry.steps`."""
 
+    spec: ClassVar = STEP_ACTION
     step_id: Id
     workflow_id: Id | None = None
     sequence: Annotated[int, Field(ge=1)]
@@ -244,9 +285,10 @@ class Selector(_Closed):
     cron: str | None = None
 
 
-class Trigger(_Closed):
+class Trigger(Document):
     """What starts a workflow."""
 
+    spec: ClassVar = TRIGGER_DEF
     trigger_id: Id
     trigger_type: Annotated[str, _of(TRIGGER_DEF, "trigger_type")]
     selector: Selector
@@ -351,6 +393,11 @@ class Received(Generic[D]):
     text: str
     value: Any
     body: D
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Type and id of the object."""
+        return self.body.spec.name, self.body.object_id
 
     @property
     def hash(self) -> str:

@@ -17,9 +17,9 @@ from functools import lru_cache
 from typing import Any, cast
 
 from cel_expr_python import cel
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.empty_pb2 import Empty
-from google.protobuf.unknown_fields import UnknownFieldSet
+from google.protobuf.any_pb2 import Any as AnyMessage  # type: ignore[import-untyped]
+from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]
+from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-untyped]
 
 from guard.canonical import canonical
 
@@ -27,7 +27,7 @@ VARIABLES = ("output", "input", "trigger", "episode", "event")
 """What an expression may read: the step's output and input, the trigger's payload, the episode, the awaited event."""
 
 BARE = "output"
-Path = tuple[str, ...]
+MemberPath = tuple[str, ...]
 _TYPE_NAMES = frozenset(
     ("bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint", "dyn", "google")
 )
@@ -58,8 +58,8 @@ class Expression:
     """
 
     text: str
-    paths: tuple[Path, ...]
-    equals: tuple[Path, bool | str] | None = None
+    paths: tuple[MemberPath, ...]
+    equals: tuple[MemberPath, bool | str] | None = None
     is_path: bool = False
     _program: Any = field(default=None, repr=False, compare=False)
 
@@ -73,10 +73,12 @@ class Expression:
         """
         if self.is_path:
             return self._member(bindings)
-        value = self._program.eval(data=self._bound(bindings))
+        try:
+            value = self._program.eval(data=self._bound(bindings))
+        except RuntimeError as error:
+            raise _evaluation_fault(self.text, str(error)) from None
         if value.type() == cel.Type.ERROR:
-            code, _, message = value.plain_value().partition(": ")
-            raise ExpressionFault(code.lower(), f"{self.text}: {message}")
+            raise _evaluation_fault(self.text, value.plain_value())
         return _plain(value.plain_value())
 
     def _member(self, bindings: Mapping[str, Any]) -> Any:
@@ -142,6 +144,15 @@ def compile_expression(
     )
 
 
+def compile_condition(text: str) -> Expression:
+    """Return the compiled condition of a trigger: it reads `trigger`, the payload, and a bare name is a member of it.
+
+    Raises:
+        ExpressionFault: it does not compile.
+    """
+    return compile_expression(text, variables=("trigger",), bare="trigger")
+
+
 @lru_cache(maxsize=64)
 def _environment(variables: tuple[str, ...]) -> cel.Env:
     # DYN, because a declared DOUBLE refuses `amount > 100`.
@@ -159,6 +170,12 @@ def _parsed(env: cel.Env, text: str) -> bytes:
 def _compile_fault(text: str, error: RuntimeError) -> ExpressionFault:
     reason = str(error).splitlines()[0].removeprefix("INVALID_ARGUMENT: ").removeprefix("ERROR: <input>:")
     return ExpressionFault("does_not_compile", f"{text!r} does not compile at {reason}")
+
+
+def _evaluation_fault(text: str, reason: str) -> ExpressionFault:
+    """Return the fault that CEL states as `CODE: message`; what comes without a code is a value it cannot take."""
+    code, _, message = reason.partition(": ")
+    return ExpressionFault(code.lower() if code.isupper() else "not_json", f"{text}: {message}")
 
 
 def _cel_value(value: Any) -> Any:
@@ -181,7 +198,7 @@ def _plain(value: Any) -> Any:
     return bytes(value) if isinstance(value, bytearray) else value
 
 
-def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
+def _outermost(paths: Iterable[MemberPath]) -> tuple[MemberPath, ...]:
     """Return the paths that no other path contains, in order."""
     given = set(paths)
     return tuple(sorted(p for p in given if not any(p[:length] in given for length in range(1, len(p)))))
@@ -226,10 +243,10 @@ class _Reads:
     """What a walk over the syntax tree found."""
 
     variables: frozenset[str]
-    paths: set[Path] = field(default_factory=set)
+    paths: set[MemberPath] = field(default_factory=set)
     bare: list[int] = field(default_factory=list)
     bare_positions: list[int] = field(default_factory=list)
-    equals: tuple[Path, bool | str] | None = None
+    equals: tuple[MemberPath, bool | str] | None = None
     is_path: bool = False
 
     @classmethod
@@ -248,6 +265,7 @@ class _Reads:
 
     def _visit(self, node: _Fields, bound: frozenset[str]) -> None:
         if (path := self._path(node, bound)) is not None:
+            path = self._qualified(path)
             self.paths.add(path)
             if path[0] not in self.variables:
                 self.bare.append(_root(node)[_ID][0])
@@ -261,7 +279,14 @@ class _Reads:
             for child in _children(node):
                 self._visit(child, bound)
 
-    def _path(self, node: _Fields, bound: frozenset[str]) -> Path | None:
+    def _qualified(self, path: MemberPath) -> MemberPath:
+        """Return `path` with the longest variable it starts with as one name: CEL's variables may be called `a.b`."""
+        for length in range(len(path), 1, -1):
+            if (name := ".".join(path[:length])) in self.variables:
+                return (name, *path[length:])
+        return path
+
+    def _path(self, node: _Fields, bound: frozenset[str]) -> MemberPath | None:
         """Return the member path that `node` names, None if it is something else."""
         if _IDENT in node:
             name = _text(_sub(node, _IDENT), 1).lstrip(".")
@@ -276,7 +301,7 @@ class _Reads:
             return (*operand, key) if operand is not None and isinstance(key, str) else None
         return None
 
-    def _equality(self, node: _Fields) -> tuple[Path, bool | str] | None:
+    def _equality(self, node: _Fields) -> tuple[MemberPath, bool | str] | None:
         if _CALL not in node or _text(call := _sub(node, _CALL), _FUNCTION) != "_==_":
             return None
         left, right = map(_fields, call[_ARGS])
@@ -337,7 +362,7 @@ class Template:
         return not self.expressions
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[MemberPath, ...]:
         return _outermost(path for expression in self.expressions for path in expression.paths)
 
     def evaluate(self, bindings: Mapping[str, Any]) -> Any:

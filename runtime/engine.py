@@ -8,17 +8,17 @@ random number in here: an episode's time runs on from its start by what its step
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from registry.expressions import ExpressionFault
+from registry.expressions import ExpressionFault, Template, compile_template
 from registry.plans import Plan, PlannedStep
-from registry.steps import END, Await
+from registry.steps import END, Await, Targets
 from runtime.chance import seeds_for
 from runtime.documents import Documents, encode
 from runtime.protocol import RESULT_SCHEMA, TRANSIENT, Call, ErrorCode, SkillTable
@@ -43,10 +43,21 @@ EPISODES = pl.Schema(
 AWAITED = pl.Schema({"key": pl.String, "at": pl.Datetime("us", "UTC"), "payload": pl.String})
 """Columns of awaited events: the value they correlate by, their time and payload."""
 
-FindAwaited = Callable[[Await, Sequence[str]], pl.DataFrame]
-"""Returns the events (`AWAITED`) of an await's topic that carry one of the keys."""
 
-_RESULT = pl.Schema({**RESULT_SCHEMA, "attempt": pl.Int32})
+class Evaluable(Protocol):
+    """What has a value over the members it names: an expression, or a template of several."""
+
+    @property
+    def paths(self) -> tuple[tuple[str, ...], ...]: ...
+
+    def evaluate(self, bindings: Mapping[str, Any]) -> Any: ...
+
+
+FindAwaited = Callable[[Await, Sequence[str]], pl.DataFrame]
+"""Returns the events (`AWAITED`) of an await's topic whose correlating members have one of the keys as their values; a key
+is the JSON list of these values in the await's order."""
+
+_RESULT = pl.Schema({**RESULT_SCHEMA, "attempt": pl.Int32, "waited_ms": pl.Int64})
 _SUCCESS, _FAILED, _TIMEOUT = "success", "failed", "timeout"
 _STEP_RUNS = pl.Schema(
     {
@@ -60,6 +71,42 @@ _STEP_RUNS = pl.Schema(
         **_RESULT,
     }
 )
+
+
+class PlanNotExecutable(ValueError):
+    """A plan that is valid but that this engine does not run; names the step."""
+
+
+class _Arguments(NamedTuple):
+    """A step's bound arguments, and the parameters among them as JSON text."""
+
+    arguments: Mapping[str, Any]
+    text: str
+
+
+_UNBOUND = _Arguments({}, "{}")
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A step's parameters with the signature's constant defaults behind them."""
+
+    parameters: Template
+    defaults: Mapping[str, Any]
+
+    @property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        return self.parameters.paths
+
+    def evaluate(self, bindings: Mapping[str, Any]) -> _Arguments:
+        given = self.parameters.evaluate(bindings)
+        return _Arguments({**self.defaults, **given}, encode(given))
+
+
+def _constant_defaults(step: PlannedStep) -> dict[str, Any]:
+    """Return the defaults that are values; one that is the outputs so far is looked up by the skill that needs it."""
+    arguments = step.skill.signature.args
+    return {arg.name: arg.default for arg in arguments if arg.has_default and compile_template(arg.default).is_constant}
 
 
 @dataclass(frozen=True)
@@ -87,7 +134,15 @@ def execute(
 
     Args:
         now: moment up to which waits may time out; a later deadline keeps its episode open.
+
+    Raises:
+        PlanNotExecutable: the plan runs steps side by side.
     """
+    for step in plan.steps:
+        if any(len(branch.goto) > 1 for branch in step.logic.branches) or len(step.logic.goto) > 1 or step.logic.join:
+            raise PlanNotExecutable(
+                f"{plan.workflow_id}: {step.step_id} goes to several steps at once; join them into one path"
+            )
     return _Batch(plan, episodes, skills, find_awaited, now).run()
 
 
@@ -119,7 +174,7 @@ class _Batch:
         states = self.episodes["state"]
         fresh = states.is_null().arg_true().to_list()
         if fresh:
-            self.frontier[self.plan.entry] = fresh
+            self.frontier[self.plan.entry.step_id] = fresh
         self._resume(states.is_not_null().arg_true().to_list())
         while self.frontier:
             step_id = min(self.frontier, key=self.order.__getitem__)
@@ -130,43 +185,47 @@ class _Batch:
         rows = self._within_bound(step, rows)
         if not rows:
             return
-        arguments, faults = self._bind(step, rows)
-        texts = self._input_texts(step, arguments, len(rows))
-        result = self._call(step, rows, arguments, texts)
-        for position, message in faults.items():
-            result = pl.concat([result[:position], _failures(1, ErrorCode.EXPRESSION, message), result[position + 1 :]])
-        self._arrive(step, rows, texts, result)
+        arguments, texts, faults = self._bind(step, rows)
+        if faults:
+            self._fail_with(step, [rows[p] for p in faults], ErrorCode.EXPRESSION, list(faults.values()))
+            good = [p for p in range(len(rows)) if p not in faults]
+            rows, texts = [rows[p] for p in good], [texts[p] for p in good]
+            arguments = {name: [values[p] for p in good] for name, values in arguments.items()}
+        if rows:
+            self._arrive(step, rows, texts, self._call(step, rows, arguments, texts))
 
     def _within_bound(self, step: PlannedStep, rows: list[int]) -> list[int]:
         runaway = [row for row in rows if self.seq[row] >= MAX_VISITS]
         if runaway:
-            result = _failures(len(runaway), ErrorCode.LOOP_BOUND, f"stopped after {MAX_VISITS} step runs")
-            self._record(step, runaway, ["{}"] * len(runaway), result, [_FAILED] * len(runaway))
+            self._record_failures(step, runaway, ErrorCode.LOOP_BOUND, [f"stopped after {MAX_VISITS} step runs"])
             self.outcome[runaway] = _FAILED
         return [row for row in rows if self.seq[row] < MAX_VISITS]
 
     # Binding
 
-    def _bind(self, step: PlannedStep, rows: list[int]) -> tuple[dict[str, list[Any]], dict[int, str]]:
-        """Return the arguments, one value per row each, and what went wrong by position."""
-        arguments: dict[str, list[Any]] = {}
+    def _bind(self, step: PlannedStep, rows: list[int]) -> tuple[dict[str, list[Any]], list[str], dict[int, str]]:
+        """Return the arguments (one value per row each), the bound parameters as JSON text, and faults by position."""
         faults: dict[int, str] = {}
-        for name, template in step.parameters.items():
-            if template.is_constant:
-                arguments[name] = [template.evaluate({})] * len(rows)
-            else:
-                arguments[name] = self._evaluated(template, rows, faults)
-        return arguments, faults
+        bound = self._evaluated(_Bound(step.parameters, _constant_defaults(step)), rows, faults)
+        given = [item or _UNBOUND for item in bound]
+        names = dict.fromkeys(name for item in given for name in item.arguments)
+        arguments = {name: [item.arguments.get(name) for item in given] for name in names}
+        return arguments, [item.text for item in given], faults
 
     def _evaluated(
-        self, expression: Any, rows: list[int], faults: dict[int, str], event: Documents | None = None, step: str = ""
+        self,
+        expression: Evaluable,
+        rows: list[int],
+        faults: dict[int, str],
+        event: Documents | None = None,
+        step_id: str = "",
     ) -> list[Any]:
         """Return the expression's value per row, evaluated once per distinct projection of the members it reads."""
         memo: dict[Any, tuple[Any, str | None]] = {}
         values = []
         for position, row in enumerate(rows):
-            members = [self._member(path, row, position, event, step) for path in expression.paths]
-            key = json.dumps(members, default=str)
+            members = [self._member(path, row, position, event, step_id) for path in expression.paths]
+            key = repr(members)
             if key not in memo:
                 bindings: dict[str, Any] = {}
                 for path, (is_there, value) in zip(expression.paths, members, strict=True):
@@ -182,13 +241,13 @@ class _Batch:
         return values
 
     def _member(
-        self, path: Sequence[str], row: int, position: int, event: Documents | None, step: str
+        self, path: Sequence[str], row: int, position: int, event: Documents | None, step_id: str
     ) -> tuple[bool, Any]:
         root, *rest = path
         if root == "trigger":
             return self.trigger.member(row, rest)
         if root == "output":
-            source = step or (self.latest[row][-1] if self.latest[row] else "")
+            source = step_id or (self.latest[row][-1] if self.latest[row] else "")
             return self.outputs[source].member(row, rest) if source else (False, None)
         if root == "event":
             return event.member(position, rest) if event else (False, None)
@@ -211,17 +270,6 @@ class _Batch:
             return values
 
         return look_up
-
-    def _input_texts(self, step: PlannedStep, arguments: Mapping[str, list[Any]], count: int) -> list[str]:
-        """Return the bound parameters as JSON text per row; what is the same for all is encoded once."""
-        columns = []
-        for name, values in arguments.items():
-            prefix = f"{json.dumps(name)}:"
-            if step.parameters[name].is_constant:
-                columns.append([prefix + encode(values[0])] * count)
-            else:
-                columns.append([prefix + encode(value) for value in values])
-        return ["{" + ",".join(parts) + "}" for parts in zip(*columns, strict=True)] if columns else ["{}"] * count
 
     # Calling
 
@@ -247,22 +295,23 @@ class _Batch:
     def _attempt(
         self, step: PlannedStep, rows: list[int], arguments: Mapping[str, list[Any]], attempt: int
     ) -> pl.DataFrame:
-        skill = self.skills.find(step.skill_id, step.binding)
+        skill_id, binding = step.skill.skill_id, step.skill.runtime_binding
+        skill = self.skills.find(skill_id, binding)
         if skill is None:
             return _failures(
                 len(rows),
                 ErrorCode.NOT_BOUND,
-                f"no adapter {step.binding.get('adapter')!r} for {step.skill_id}; bind one in its runtime_binding",
+                f"no adapter {binding.adapter!r} for {skill_id}; bind one in its runtime_binding",
             )
         seeds = pl.Series(seeds_for(self.seeds[rows], step.step_id, str(attempt)))
-        call = Call(arguments, seeds, self._known(rows), step.binding)
+        call = Call(arguments, seeds, self._known(rows), binding)
         try:
             result = skill.run(call)
-        except Exception as error:  # noqa: BLE001 (an adapter's fault is a row, not the end of the batch)
-            return _failures(len(rows), ErrorCode.SKILL_FAULT, f"{step.skill_id} raised {type(error).__name__}")
+        except Exception as error:
+            return _failures(len(rows), ErrorCode.SKILL_FAULT, f"{skill_id} raised {type(error).__name__}")
         if result.schema != RESULT_SCHEMA or result.height != len(rows):
-            return _failures(len(rows), ErrorCode.SCHEMA_MISMATCH, f"{step.skill_id} did not return what it promises")
-        return result.with_columns(attempt=pl.lit(attempt, dtype=pl.Int32))
+            return _failures(len(rows), ErrorCode.SCHEMA_MISMATCH, f"{skill_id} did not return what it promises")
+        return result.with_columns(attempt=pl.lit(attempt, dtype=pl.Int32), waited_ms=pl.lit(0, dtype=pl.Int64))
 
     # Recording
 
@@ -303,8 +352,8 @@ class _Batch:
         if not passed:
             return
         passed_rows, passed_texts, passed_result = [rows[p] for p in passed], [texts[p] for p in passed], result[passed]
-        if step.logic.wait is not None:
-            self._wait(step, step.logic.wait, passed_rows, passed_texts, passed_result)
+        if step.logic.awaits is not None:
+            self._wait(step, step.logic.awaits, passed_rows, passed_texts, passed_result)
             return
         self._record(step, passed_rows, passed_texts, passed_result, [_SUCCESS] * len(passed))
         for row, text in zip(passed_rows, passed_result["output"], strict=True):
@@ -323,19 +372,22 @@ class _Batch:
             faults: dict[int, str] = {}
             standing = [rows[p] for p in remaining]
             part = None if event is None else Documents([event.text(p) for p in remaining])
-            values = self._evaluated(branch.expression, standing, faults, part, step.step_id)
-            self._reject(step, [standing[p] for p in faults], ErrorCode.EXPRESSION, next(iter(faults.values()), ""))
-            self._go(step, [row for p, row in enumerate(standing) if p not in faults and values[p] is True], branch.goto)
+            values = self._evaluated(branch.condition, standing, faults, part, step.step_id)
+            self._fail_with(step, [standing[p] for p in faults], ErrorCode.EXPRESSION, list(faults.values()))
+            self._go(
+                step, [row for p, row in enumerate(standing) if p not in faults and values[p] is True], branch.goto
+            )
             remaining = [r for p, r in enumerate(remaining) if p not in faults and values[p] is not True]
         left = [rows[p] for p in remaining]
-        if step.logic.otherwise:
-            self._go(step, left, step.logic.otherwise)
+        if onward := step.logic.goto or step.logic.otherwise:
+            self._go(step, left, onward)
         else:
-            self._reject(step, left, ErrorCode.NO_BRANCH, "no condition of the step's logic holds")
+            self._fail_with(step, left, ErrorCode.NO_BRANCH, ["no condition of the step's logic holds"])
 
-    def _go(self, step: PlannedStep, rows: list[int], target: str) -> None:
+    def _go(self, step: PlannedStep, rows: list[int], targets: Targets) -> None:
         if not rows:
             return
+        (target,) = targets
         if target == END:
             # Who ends on a handoff left the work to a person who did not take it up: it is done in part only.
             self.outcome[rows] = "partial" if step.action_type == "handoff" else _SUCCESS
@@ -350,26 +402,36 @@ class _Batch:
         else:
             self.outcome[rows] = _FAILED
 
-    def _reject(self, step: PlannedStep, rows: list[int], code: ErrorCode, message: str) -> None:
+    def _fail_with(self, step: PlannedStep, rows: list[int], code: ErrorCode, messages: Sequence[str]) -> None:
         """Record that the step's own logic failed for these episodes, and go where errors go."""
         if rows:
-            self._record(step, rows, ["{}"] * len(rows), _failures(len(rows), code, message), [_FAILED] * len(rows))
+            self._record_failures(step, rows, code, messages)
             self._fail(step, rows)
+
+    def _record_failures(self, step: PlannedStep, rows: list[int], code: ErrorCode, messages: Sequence[str]) -> None:
+        result = _failures(len(rows), code, messages[0])
+        if len(messages) > 1:
+            result = result.with_columns(pl.Series("error_message", messages))
+        self._record(step, rows, ["{}"] * len(rows), result, [_FAILED] * len(rows))
 
     # Waiting
 
-    def _wait(
-        self, step: PlannedStep, wait: Await, rows: list[int], texts: list[str], result: pl.DataFrame
-    ) -> None:
+    def _wait(self, step: PlannedStep, wait: Await, rows: list[int], texts: list[str], result: pl.DataFrame) -> None:
         """Resolve the waits that an event or the deadline ends by now; keep the others open."""
         faults: dict[int, str] = {}
-        keys = [str(key) for key in self._evaluated(wait.key, rows, faults)]
+        members = [self._evaluated(template, rows, faults) for template in wait.correlate.values()]
+        keys = [encode(values) for values in zip(*members, strict=True)]
         if faults:
-            self._reject(step, [rows[p] for p in faults], ErrorCode.EXPRESSION, next(iter(faults.values())))
+            self._fail_with(step, [rows[p] for p in faults], ErrorCode.EXPRESSION, list(faults.values()))
             good = [p for p in range(len(rows)) if p not in faults]
-            rows, texts, keys, result = [rows[p] for p in good], [texts[p] for p in good], [keys[p] for p in good], result[good]
+            rows, texts, keys, result = (
+                [rows[p] for p in good],
+                [texts[p] for p in good],
+                [keys[p] for p in good],
+                result[good],
+            )
         since = self.clock[rows] + result["latency_ms"].fill_null(0).to_numpy() * 1000
-        due = since + int(wait.timeout_h * 3_600_000_000)
+        due = since + int(Decimal(wait.timeout_h) * 3_600_000_000)
         events = _first_events(self.find_awaited(wait, keys), keys, since, due)
         arrived = events["payload"].is_not_null().to_numpy()
         overdue = ~arrived & (due <= self.now_us)
@@ -378,7 +440,9 @@ class _Batch:
         if overdue.any():
             self._time_out(step, wait, rows, texts, result, due, overdue.nonzero()[0].tolist())
         for position in (~arrived & ~overdue).nonzero()[0].tolist():
-            self._keep(step, wait, rows[position], texts[position], result[position], keys[position], since, due, position)
+            self._keep(
+                step, wait, rows[position], texts[position], result[position], keys[position], since, due, position
+            )
 
     def _wake(
         self,
@@ -393,9 +457,9 @@ class _Batch:
         woken = [rows[p] for p in positions]
         payloads = events["payload"][positions].to_list()
         at = events["at"].dt.epoch("us")[positions].to_numpy()
-        waited_ms = (np.maximum(at, since[positions]) - self.clock[woken]) // 1000
+        done = _until(result[positions], np.maximum(at, since[positions]), self.clock[woken])
         output = [_merged(own, payload) for own, payload in zip(result["output"][positions], payloads, strict=True)]
-        done = result[positions].with_columns(output=pl.Series(output), latency_ms=pl.Series(waited_ms, dtype=pl.Int64))
+        done = done.with_columns(output=pl.Series(output, dtype=pl.String))
         self._record(step, woken, [texts[p] for p in positions], done, [_SUCCESS] * len(woken))
         for row, text in zip(woken, output, strict=True):
             self._put_output(step, row, text)
@@ -412,8 +476,7 @@ class _Batch:
         positions: list[int],
     ) -> None:
         late = [rows[p] for p in positions]
-        waited_ms = (due[positions] - self.clock[late]) // 1000
-        done = result[positions].with_columns(latency_ms=pl.Series(waited_ms, dtype=pl.Int64))
+        done = _until(result[positions], due[positions], self.clock[late])
         self._record(step, late, [texts[p] for p in positions], done, [_TIMEOUT] * len(late))
         for row, text in zip(late, done["output"], strict=True):
             self._put_output(step, row, text)
@@ -444,7 +507,7 @@ class _Batch:
                 "row": row,
                 "episode_id": self.ids[row],
                 "step_id": step.step_id,
-                "await_topic": wait.topic,
+                "await_topic": wait.event,
                 "await_key": key,
                 "waiting_since": _moment(int(since[position])),
                 "due_at": _moment(int(due[position])),
@@ -467,9 +530,9 @@ class _Batch:
             standing.setdefault(state["step_id"], []).append(row)
         for step_id, waiting_rows in standing.items():
             step = self.steps[step_id]
-            assert step.logic.wait is not None
+            assert step.logic.awaits is not None
             results = pl.DataFrame([kept[row]["result"] for row in waiting_rows], schema=_RESULT, orient="row")
-            self._wait(step, step.logic.wait, waiting_rows, [kept[row]["input"] for row in waiting_rows], results)
+            self._wait(step, step.logic.awaits, waiting_rows, [kept[row]["input"] for row in waiting_rows], results)
 
     # Results
 
@@ -479,7 +542,9 @@ class _Batch:
         kept = records.filter(pl.col("row").is_in(list(open_rows))).partition_by("row", as_dict=True)
         for item in self.waiting:
             earlier = kept.get((item.pop("row"),), pl.DataFrame(schema=_STEP_RUNS))
-            item["state"] = json.dumps({**item["state"], "step_id": item["step_id"], "step_runs": earlier.sort("seq").rows()})
+            item["state"] = json.dumps(
+                {**item["state"], "step_id": item["step_id"], "step_runs": earlier.sort("seq").rows()}
+            )
         closed_rows = [row for row in range(len(self.ids)) if row not in open_rows]
         closed = pl.DataFrame(
             {
@@ -503,8 +568,22 @@ class _Batch:
 
 def _failures(count: int, code: ErrorCode, message: str) -> pl.DataFrame:
     """Return results that are all the same failure."""
-    values: dict[str, Any] = {"error_code": code.value, "error_message": message, "latency_ms": 0, "attempt": 1}
-    return pl.select(pl.lit(values.get(name), dtype=dtype).repeat_by(count).explode().alias(name) for name, dtype in _RESULT.items())
+    values: dict[str, Any] = {
+        "error_code": code.value,
+        "error_message": message,
+        "latency_ms": 0,
+        "attempt": 1,
+        "waited_ms": 0,
+    }
+    return pl.select(
+        pl.lit(values.get(name), dtype=dtype).repeat_by(count).explode().alias(name) for name, dtype in _RESULT.items()
+    )
+
+
+def _until(result: pl.DataFrame, ended_us: NDArray[np.int64], started_us: NDArray[np.int64]) -> pl.DataFrame:
+    """Return the results with the wait in their latency, and how much of it was waiting."""
+    latency_ms = pl.Series((ended_us - started_us) // 1000, dtype=pl.Int64)
+    return result.with_columns(waited_ms=latency_ms - pl.col("latency_ms").fill_null(0), latency_ms=latency_ms)
 
 
 def _first_events(
@@ -514,7 +593,9 @@ def _first_events(
 
     An event that came just before its wait began counts: who decides can be faster than the books.
     """
-    windows = pl.DataFrame({"key": keys, "since": since, "due": due}, schema_overrides={"key": pl.String}).with_row_index()
+    windows = pl.DataFrame(
+        {"key": keys, "since": since, "due": due}, schema_overrides={"key": pl.String}
+    ).with_row_index()
     at = pl.col("at").dt.epoch("us")
     first = (
         windows.join(events, on="key", how="inner")
@@ -545,4 +626,4 @@ def _microseconds(moment: datetime) -> int:
 
 
 def _moment(microseconds: int) -> datetime:
-    return datetime.fromtimestamp(0, tz=timezone.utc) + timedelta(microseconds=microseconds)
+    return datetime.fromtimestamp(0, tz=UTC) + timedelta(microseconds=microseconds)

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from registry.documents import RuntimeBinding
+
 Known = Callable[..., list[Any]]
 """Looks a member path up per row: in the newest output that has it, else in the trigger's payload; None where nothing
 has it."""
@@ -55,7 +57,8 @@ class Call:
     """One step's call for all rows that stand on it.
 
     Attributes:
-        arguments: per argument one value per row, as JSON values (numbers as int or Decimal).
+        arguments: per argument one value per row, as JSON values (numbers as int or Decimal). An argument whose default
+            is all outputs so far is not among them: `known` looks into these without decoding what nobody reads.
         seeds: source of chance per row, an unsigned 64-bit number of episode, step and attempt.
         known: looks up what the episode knows so far.
         binding: the skill's runtime_binding.
@@ -64,7 +67,7 @@ class Call:
     arguments: Mapping[str, list[Any]]
     seeds: pl.Series
     known: Known
-    binding: Mapping[str, Any]
+    binding: RuntimeBinding
 
     @property
     def rows(self) -> int:
@@ -85,4 +88,4 @@ class Skill(Protocol):
 class SkillTable(Protocol):
     """Finds the adapter that a binding names."""
 
-    def find(self, skill_id: str, binding: Mapping[str, Any]) -> Skill | None: ...
+    def find(self, skill_id: str, binding: RuntimeBinding) -> Skill | None: ...

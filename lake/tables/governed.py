@@ -62,7 +62,9 @@ SKILL_NODE = TableSpec(
         text("description", "What it does."),
         json_text("runtime_binding", "Adapter, endpoint, secret reference, timeouts, declared effects."),
         text("version", "Semantic version.", length=24),
-        text("stability_tier", "How settled it is.", length=16, enum=("exp", "beta", "ga", "restricted"), default="exp"),
+        text(
+            "stability_tier", "How settled it is.", length=16, enum=("exp", "beta", "ga", "restricted"), default="exp"
+        ),
         identifier("owner_role_id", "Role that answers for it.", references="role.role_id"),
         boolean("is_generator", "Whether it can synthesise workflows or skills.", default=False),
         *GOVERNED,

@@ -30,7 +30,11 @@ EVENT_BUS = TableSpec(
         json_text("payload", "The payload as received, personal data replaced by tokens."),
         timestamp("produced_at", "When the producer says it happened, in UTC."),
         text("producer_id", "Who produced the event.", length=512),
-        text("content_hash", "SHA-256 of the redacted event's canonical JSON; tells a duplicate from a conflict.", length=64),
+        text(
+            "content_hash",
+            "SHA-256 of the redacted event's canonical JSON; tells a duplicate from a conflict.",
+            length=64,
+        ),
         identifier("file_id", "SHA-256 of the landed file that brought the event."),
         bigint("file_offset", "Byte at which the record starts in the unpacked file."),
         identifier("batch_id", "Batch that accepted the event."),
@@ -80,7 +84,9 @@ RUN_EPISODE = TableSpec(
         identifier("initiator_id", "Agent or user that started it.", nullable=True),
         text("origin", "Whether the engine ran it or a log told of it.", length=16, enum=("live", "import")),
         text("case_id", "The log's name of the case; null for live episodes.", nullable=True),
-        json_text("case_attributes", "What the log says of the case as a whole; null for live episodes.", nullable=True),
+        json_text(
+            "case_attributes", "What the log says of the case as a whole; null for live episodes.", nullable=True
+        ),
         timestamp("started_at", "When it started, in UTC: the time of its event, or of the first event of its case."),
         timestamp("ended_at", "When it ended, in UTC.", nullable=True),
         text(
@@ -90,7 +96,11 @@ RUN_EPISODE = TableSpec(
             enum=("success", "failed", "partial", "running"),
         ),
         json_text("metrics", "cost_ms (busy time), latency_ms, tokens and error_rate of the run."),
-        text("context_hash", "SHA-256 over all that decides the run's path; for imports over the case's content.", length=64),
+        text(
+            "context_hash",
+            "SHA-256 over all that decides the run's path; for imports over the case's content.",
+            length=64,
+        ),
         bigint("seed", "Source of every random choice in the episode.", nullable=True),
         timestamp("now_at", "What the episode takes for now; its start.", nullable=True),
         integer("steps", "Number of step runs."),

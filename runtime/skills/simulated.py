@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from registry.documents import RuntimeBinding
 from runtime.chance import lognormal, uniform
 from runtime.protocol import RESULT_SCHEMA, Call, ErrorCode, Skill
 
@@ -61,9 +62,9 @@ class SimulatedSkills:
             "SK-COMM-005": _Simulated(_send),
         }
 
-    def find(self, skill_id: str, binding: Mapping[str, Any]) -> Skill | None:
+    def find(self, skill_id: str, binding: RuntimeBinding) -> Skill | None:
         """Return the adapter, or None where the binding names another adapter or nothing is simulated."""
-        return self._skills.get(skill_id) if binding.get("adapter") == "simulated" else None
+        return self._skills.get(skill_id) if binding.adapter == "simulated" else None
 
 
 class _Simulated:
@@ -75,14 +76,14 @@ class _Simulated:
         self._function = function
 
     def run(self, call: Call) -> pl.DataFrame:
-        profile = call.binding.get("simulation", {})
+        profile = call.binding.simulation or {}
         latency = {**_DEFAULT_LATENCY, **profile.get("latency_ms", {})}
         drawn = lognormal(call.seeds, "latency", median=float(latency["median"]), sigma=float(latency["sigma"]))
         result = self._function(call).with_columns(
             latency_ms=pl.Series(np.maximum(1, np.rint(drawn)).astype(np.int64)),
             cost_micros=pl.lit(int(profile.get("cost_micros", 0)), dtype=pl.Int64),
             model=pl.lit(profile.get("model"), dtype=pl.String),
-            system=pl.lit(call.binding.get("system"), dtype=pl.String),
+            system=pl.lit(call.binding.system, dtype=pl.String),
         )
         missing = [pl.lit(None, dtype=dtype).alias(n) for n, dtype in RESULT_SCHEMA.items() if n not in result.columns]
         return result.with_columns(missing).select(RESULT_SCHEMA.names()).cast(dict(RESULT_SCHEMA))  # type: ignore[arg-type]

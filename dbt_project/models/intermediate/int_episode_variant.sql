@@ -49,7 +49,7 @@ select
     episode_id,
     workflow_id,
     episode_month,
-    {{ dbt.hash('activities') }} as variant_id,
+    {{ digest('activities') }} as variant_id,
     activities,
     steps,
     latency_ms,

@@ -22,7 +22,7 @@ select
     steps,
     episodes,
     cast(episodes as double) / sum(episodes) over (partition by workflow_id) as share,
-    row_number() over (partition by workflow_id order by episodes desc, variant_id) as rank,
+    row_number() over (partition by workflow_id order by episodes desc, variant_id asc) as rank,
     first_started_at,
     last_started_at,
     latency_ms_p50,

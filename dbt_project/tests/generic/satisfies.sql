@@ -1,0 +1,7 @@
+{% test satisfies(model, expression) %}
+
+select *
+from {{ model }}
+where not ({{ expression }})
+
+{% endtest %}

@@ -1,0 +1,125 @@
+"""Checks between documents that come together, and against what the registry holds."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jsonschema_rs
+import sqlalchemy as sa
+
+from guard.canonical import canonical, parse
+from lake.spec import TableSpec
+from lake.tables import ROLE, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
+from registry.checks import Known, check_workflow
+from registry.database import SPECS, TABLES, fetch
+from registry.documents import EventSchema, Fault, Received, SkillNode, Workflow
+from registry.objects import Row, current_documents
+
+_BY_NAME = {spec.name: spec for spec in SPECS}
+_OF_WORKFLOWS = frozenset((WORKFLOW.name, STEP_ACTION.name, TRIGGER_DEF.name))
+"""Tables whose references `check_workflow` proves."""
+
+Placed = tuple[str, str, TableSpec, Row]
+"""Document, path within it, table and row."""
+
+
+def inconsistencies(
+    connection: sa.Connection, documents: Sequence[Received[Any]], rows: Sequence[Placed]
+) -> Iterator[Fault]:
+    """Find everything that keeps new `documents`, taken apart into `rows`, from standing beside what is stored."""
+    yield from _dangling(connection, rows)
+    yield from _cycles(rows)
+    yield from _taken(connection, rows)
+    yield from _bad_schemas(documents)
+    known = _known(connection, documents)
+    for document in documents:
+        if isinstance(document.body, Workflow):
+            yield from check_workflow(document.body, known, document=document.name)
+
+
+def latest_schemas(connection: sa.Connection) -> dict[str, tuple[int, str]]:
+    """Return the latest version of each topic's schema, as (version, JSON text)."""
+    table = TABLES[SCHEMA_REGISTRY.name]
+    query = sa.select(table.c.subject, table.c.version, table.c.schema).order_by(table.c.subject, table.c.version)
+    return {subject: (version, schema) for subject, version, schema in fetch(connection, query)}
+
+
+def _known(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Known:
+    skills = {name: skill.body.signature for name, skill in current_documents(connection, SkillNode).items()}
+    schemas = {subject: parse(text) for subject, (_, text) in latest_schemas(connection).items()}
+    for document in documents:
+        if isinstance(document.body, SkillNode):
+            skills[document.body.skill_id] = document.body.signature
+    for schema in sorted((d.body for d in documents if isinstance(d.body, EventSchema)), key=lambda body: body.version):
+        schemas[schema.subject] = schema.schema_
+    roles = _stored(connection, ROLE, ("role_id",)) | {
+        (document.body.object_id,) for document in documents if document.body.spec is ROLE
+    }
+    return Known(skills, {role for (role,) in roles}, schemas)
+
+
+def _stored(connection: sa.Connection, spec: TableSpec, names: Sequence[str]) -> set[tuple[Any, ...]]:
+    table = TABLES[spec.name]
+    return set(fetch(connection, sa.select(*(table.c[name] for name in names))))
+
+
+def _dangling(connection: sa.Connection, rows: Sequence[Placed]) -> Iterator[Fault]:
+    known: dict[str, set[Any]] = {}
+    for document, path, spec, row in rows:
+        for column in spec.columns if spec.name not in _OF_WORKFLOWS else ():
+            if column.references is None or row[column.name] is None:
+                continue
+            table, _, name = column.references.partition(".")
+            if column.references not in known:
+                known[column.references] = {value for (value,) in _stored(connection, _BY_NAME[table], (name,))}
+                known[column.references] |= {other[name] for _, _, its, other in rows if its.name == table}
+            if row[column.name] not in known[column.references]:
+                fault = f"there is no {table} {row[column.name]}"
+                yield Fault(document, f"{path}/{column.name}", fault, f"add the {table} or correct the id")
+
+
+def _cycles(rows: Sequence[Placed]) -> Iterator[Fault]:
+    """Find objects above themselves. What is stored cannot lead back: it came before."""
+    above = {
+        (spec.name, row[spec.key[0]]): (spec.name, row[column.name])
+        for _, _, spec, row in rows
+        for column in spec.columns
+        if column.references == f"{spec.name}.{spec.key[0]}"
+    }
+    for document, path, spec, row in rows:
+        start = (spec.name, row[spec.key[0]])
+        seen = set()
+        current = above.get(start)
+        while current is not None and current not in seen:
+            seen.add(current)
+            current = above.get(current)
+        if start in seen:
+            yield Fault(document, path, f"{row[spec.key[0]]} stands above itself", "break the circle")
+
+
+def _taken(connection: sa.Connection, rows: Sequence[Placed]) -> Iterator[Fault]:
+    """Find keys and unique names that another object has."""
+    by_table: dict[str, list[Placed]] = defaultdict(list)
+    for placed in rows:
+        by_table[placed[2].name].append(placed)
+    for table, placed_rows in by_table.items():
+        spec = _BY_NAME[table]
+        for names in (spec.key, *spec.unique):
+            stored = _stored(connection, spec, names)
+            first: dict[tuple[Any, ...], str] = {}
+            for document, path, _, row in placed_rows:
+                value = tuple(row[name] for name in names)
+                owner = "the registry" if value in stored else first.setdefault(value, document)
+                if owner != document:
+                    what = f"{table} with {', '.join(f'{n} {v}' for n, v in zip(names, value, strict=True))}"
+                    yield Fault(document, path, f"{owner} has a {what} already", "give it another one")
+
+
+def _bad_schemas(documents: Sequence[Received[Any]]) -> Iterator[Fault]:
+    for document in documents:
+        if isinstance(document.body, EventSchema) and document.body.format == "json":
+            try:
+                jsonschema_rs.validator_for(canonical(document.value["schema"]))
+            except (ValueError, jsonschema_rs.ValidationError) as error:
+                reason = str(error).splitlines()[0]
+                yield Fault(document.name, "/schema", f"is no JSON Schema: {reason}", "correct it (draft 2020-12)")

@@ -1,0 +1,39 @@
+"""Cursors: what a stage saw when it last came by, so that it looks only at what changed.
+
+A cursor is a hint. What is done is read from where it is kept; without cursors everything is looked at again.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from lake.months import Month
+from lake.tables import CURSOR
+from registry.database import TABLES, Registry, upsert
+
+
+def changed_months(registry: Registry, stage: str, marks: Mapping[Month, str]) -> set[Month]:
+    """Return the months whose mark is not the one that the stage remembered; months that vanished included."""
+    table = TABLES[CURSOR.name]
+    with registry.read() as connection:
+        rows = connection.execute(sa.select(table.c.position, table.c.state).where(table.c.stage == stage)).all()
+    known = {Month.fromisoformat(position): state for position, state in rows}
+    return {month for month in known.keys() | marks.keys() if known.get(month) != marks.get(month)}
+
+
+def remember_months(
+    registry: Registry, stage: str, marks: Mapping[Month, str], months: Collection[Month], *, now: datetime
+) -> None:
+    """Remember the marks of `months`; a month without one is forgotten."""
+    audit = {"created_at": now, "created_by": stage, "updated_at": now, "updated_by": stage}
+    table = TABLES[CURSOR.name]
+    with registry.transaction() as connection:
+        rows = [
+            {"stage": stage, "position": month.isoformat(), "state": marks[month], **audit}
+            for month in sorted(months)
+            if month in marks
+        ]
+        upsert(connection, CURSOR, rows)
+        for month in set(months) - marks.keys():
+            connection.execute(sa.delete(table).where(table.c.stage == stage, table.c.position == month.isoformat()))

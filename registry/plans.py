@@ -1,0 +1,174 @@
+"""Plans: workflow versions as the engine runs them, every expression compiled."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from guard.canonical import parse
+from lake.tables import AGENT
+from registry.database import TABLES, Registry, fetch
+from registry.documents import Constraints, Received, SkillNode, StepAction, Trigger, Workflow
+from registry.expressions import Expression, Template, compile_condition, compile_template
+from registry.objects import NotRegistered, current_documents, document_in_version
+from registry.steps import StepLogic, parse_logic
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step, ready to run.
+
+    Attributes:
+        skill: the skill's document in its current version, signature and binding included.
+        skill_hash: names that version of the skill.
+        agent_id: who runs it.
+        parameters: what the step gives, under the signature's names.
+        defaults: what the signature gives for the arguments that the step leaves out.
+    """
+
+    step_id: str
+    sequence: int
+    action_type: str
+    skill: SkillNode
+    skill_hash: str
+    agent_id: str
+    parameters: Template
+    defaults: Template
+    logic: StepLogic
+    timeout_ms: int
+    retries: int
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True)
+class PlannedTrigger:
+    """What starts the workflow; `condition` reads the variable `trigger`, the payload."""
+
+    trigger_id: str
+    trigger_type: str
+    topic: str | None
+    condition: Expression | None
+    cron: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A workflow version, ready to run.
+
+    Attributes:
+        body_hash: SHA-256 of the version's canonical JSON.
+        agent_id: who orchestrates it.
+        steps: by sequence; the first one is the entry.
+    """
+
+    workflow_id: str
+    workflow_name: str
+    version: str
+    body_hash: str
+    status: str
+    responsible_role_id: str
+    constraints: Constraints
+    agent_id: str
+    steps: tuple[PlannedStep, ...]
+    triggers: tuple[PlannedTrigger, ...]
+
+    @property
+    def entry(self) -> PlannedStep:
+        return self.steps[0]
+
+    def step(self, step_id: str) -> PlannedStep:
+        for step in self.steps:
+            if step.step_id == step_id:
+                return step
+        raise NotRegistered(f"step of {self.workflow_id}", step_id)
+
+
+def load_plan(registry: Registry, workflow_id: str, version: str | None = None) -> Plan:
+    """Return the plan of a workflow, in its current version or the one that an episode is pinned to.
+
+    Raises:
+        NotRegistered: there is no such workflow or version.
+    """
+    with registry.read() as connection:
+        if version is None:
+            workflow = current_documents(connection, Workflow, workflow_id=workflow_id).get(workflow_id)
+        else:
+            workflow = document_in_version(connection, Workflow, workflow_id, version)
+        if workflow is None:
+            raise NotRegistered("workflow", workflow_id, version)
+        return _Planner(connection).plan(workflow)
+
+
+def load_active_plans(registry: Registry) -> tuple[Plan, ...]:
+    """Return the plans of all active workflows in their current versions, by id."""
+    with registry.read() as connection:
+        planner = _Planner(connection)
+        return tuple(map(planner.plan, current_documents(connection, Workflow, status="active").values()))
+
+
+class _Planner:
+    """Builds plans from one consistent state of the registry."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._skills = current_documents(connection, SkillNode)
+        table = TABLES[AGENT.name]
+        columns = (table.c.agent_id, table.c.agent_type, table.c.policy_profile)
+        agents = fetch(connection, sa.select(*columns).order_by(table.c.agent_id))
+        self._orchestrator: str | None = next(
+            (agent_id for agent_id, kind, _ in agents if kind == "l2_orchestrator"), None
+        )
+        self._agent_of: dict[str, str] = {}
+        for agent_id, _, profile in agents:
+            for skill_id in parse(profile).get("skills", ()):
+                self._agent_of.setdefault(skill_id, agent_id)
+
+    def plan(self, received: Received[Workflow]) -> Plan:
+        workflow = received.body
+        if self._orchestrator is None:
+            raise NotRegistered("agent", "of type l2_orchestrator")
+        steps = sorted(workflow.steps, key=lambda step: step.sequence)
+        return Plan(
+            workflow_id=workflow.workflow_id,
+            workflow_name=workflow.workflow_name,
+            version=workflow.version,
+            body_hash=received.hash,
+            status=workflow.status,
+            responsible_role_id=workflow.responsible_role_id,
+            constraints=workflow.constraints,
+            agent_id=self._orchestrator,
+            steps=tuple(self._step(step, self._orchestrator) for step in steps),
+            triggers=tuple(map(_trigger, workflow.triggers)),
+        )
+
+    def _step(self, step: StepAction, orchestrator: str) -> PlannedStep:
+        skill = self._skills.get(step.skill_id)
+        if skill is None:
+            raise NotRegistered("skill", step.skill_id)
+        signature = skill.body.signature
+        given = {signature.name_of(name): value for name, value in step.parameters.items()}
+        return PlannedStep(
+            step_id=step.step_id,
+            sequence=step.sequence,
+            action_type=step.action_type,
+            skill=skill.body,
+            skill_hash=skill.hash,
+            agent_id=self._agent_of.get(step.skill_id, orchestrator),
+            parameters=compile_template(given),
+            defaults=compile_template(
+                {arg.name: arg.default for arg in signature.args if arg.has_default and arg.name not in given}
+            ),
+            logic=parse_logic(step.next_step_logic),
+            timeout_ms=step.timeout_ms,
+            retries=step.retries,
+            idempotency_key=step.idempotency_key,
+        )
+
+
+def _trigger(trigger: Trigger) -> PlannedTrigger:
+    selector = trigger.selector
+    return PlannedTrigger(
+        trigger_id=trigger.trigger_id,
+        trigger_type=trigger.trigger_type,
+        topic=selector.topic,
+        condition=compile_condition(selector.condition) if selector.condition else None,
+        cron=selector.cron,
+    )

@@ -1,0 +1,436 @@
+"""Execution: accepted events become episodes, in batches that can be interrupted anywhere.
+
+What is done is read from where it is kept: an event whose episode is in the lake or waits in the registry is not run
+again. Ids follow from the event, so a batch that was interrupted between its two appends adds nothing twice.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from guard.canonical import canonical, digest, digest_text, parse
+from guard.identity import name_uuid, time_ordered_uuid
+from lake.months import Month
+from lake.spec import MONTH
+from lake.store import Lake
+from lake.tables import BATCH, EVENT_BUS, OPEN_EPISODE, RUN_EPISODE, STEP_RUN
+from registry.cursors import changed_months, remember_months
+from registry.database import TABLES, Registry, upsert
+from registry.expressions import Expression, ExpressionFault
+from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
+from registry.steps import Await
+from runtime.documents import encode
+from runtime.engine import AWAITED, EPISODES, Executed, execute
+from runtime.protocol import SkillTable
+
+log = logging.getLogger("rwcm.runtime")
+
+BATCH_EPISODES = 50_000
+"""Episodes that one batch runs and commits; what bounds its memory."""
+
+ENGINE = "engine"
+STAGE = "execute"
+
+
+@dataclass
+class Execution:
+    """What an execution did: episodes by outcome, and rows per table and month."""
+
+    batches: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    rows: dict[str, Counter[Month]] = field(
+        default_factory=lambda: {RUN_EPISODE.name: Counter(), STEP_RUN.name: Counter()}
+    )
+
+    @property
+    def episodes(self) -> int:
+        return sum(self.rows[RUN_EPISODE.name].values())
+
+    @property
+    def step_runs(self) -> int:
+        return sum(self.rows[STEP_RUN.name].values())
+
+
+def execute_pending(
+    lake: Lake, registry: Registry, *, skills: SkillTable, now: datetime, months: Sequence[Month] = ()
+) -> Execution:
+    """Run every accepted event that starts a workflow and has no episode yet, and every wait that has ended.
+
+    Args:
+        now: moment up to which waits may time out.
+        months: months of events to look at beside those that changed since they were last looked at.
+    """
+    done = Execution()
+    runner = _Runner(lake, registry, skills, now, done)
+    runner.resume()
+    seen = lake.fingerprints(EVENT_BUS)
+    plans = load_active_plans(registry)
+    marks = {month: digest_text(f"{mark}/{sorted(plan.body_hash for plan in plans)}") for month, mark in seen.items()}
+    wanted = changed_months(registry, STAGE, marks) | set(months)
+    for month in sorted(wanted & set(seen)):
+        for plan in plans:
+            for trigger in plan.triggers:
+                if trigger.trigger_type == "event":
+                    for part in _pending(lake, registry, plan, trigger, month).iter_slices(BATCH_EPISODES):
+                        runner.start(plan, part)
+    runner.flush()
+    remember_months(registry, STAGE, marks, wanted, now=now)
+    return done
+
+
+def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger, month: Month) -> pl.DataFrame:
+    """Return the month's events that the trigger takes and that have no episode, oldest first.
+
+    An episode starts at its event's time, so it is in the same month: one month of each table is read.
+    """
+    events = lake.scan(EVENT_BUS, months=[month], columns=["event_id", "topic", "payload", "produced_at", MONTH])
+    closed = lake.scan(RUN_EPISODE, months=[month], columns=["trigger_id", "trigger_event_id", MONTH])
+    with registry.read() as connection:
+        table = TABLES[OPEN_EPISODE.name]
+        query = sa.select(table.c.trigger_event_id).where(
+            table.c.workflow_id == plan.workflow_id, table.c.episode_month == month
+        )
+        waiting = pl.LazyFrame({"event_id": list(connection.execute(query).scalars())}, schema={"event_id": pl.String})
+    pending = (
+        events.filter(pl.col("topic") == trigger.topic)
+        .join(
+            closed.filter(pl.col("trigger_id") == trigger.trigger_id),
+            left_on="event_id",
+            right_on="trigger_event_id",
+            how="anti",
+        )
+        .join(waiting, on="event_id", how="anti")
+        .select("event_id", "payload", "produced_at", pl.lit(trigger.trigger_id).alias("trigger_id"))
+        .sort("produced_at", "event_id")
+        .collect()
+    )
+    return pending if trigger.condition is None else pending.filter(_takes(trigger.condition, pending["payload"]))
+
+
+def _takes(condition: Expression, payloads: pl.Series) -> pl.Series:
+    """Return which payloads meet the condition; one that it has no value for does not."""
+
+    def holds(payload: str) -> bool:
+        try:
+            return condition.evaluate({"trigger": parse(payload)}) is True
+        except ExpressionFault:
+            return False
+
+    return pl.Series([holds(payload) for payload in payloads], dtype=pl.Boolean)
+
+
+class _Runner:
+    """Gathers episodes into batches, runs them and records what became of them."""
+
+    def __init__(self, lake: Lake, registry: Registry, skills: SkillTable, now: datetime, done: Execution) -> None:
+        self.lake = lake
+        self.registry = registry
+        self.skills = skills
+        self.now = now
+        self.done = done
+        self.gathered: dict[tuple[str, str], tuple[Plan, list[pl.DataFrame]]] = {}
+        self.awaited: dict[tuple[str, ...], pl.DataFrame] = {}
+
+    def start(self, plan: Plan, events: pl.DataFrame) -> None:
+        """Gather new episodes; months are small, so several share a batch."""
+        key = (plan.workflow_id, plan.version)
+        _, frames = self.gathered.setdefault(key, (plan, []))
+        frames.append(_new_episodes(plan, events))
+        if sum(frame.height for frame in frames) >= BATCH_EPISODES:
+            self._run(plan, pl.concat(self.gathered.pop(key)[1]))
+
+    def flush(self) -> None:
+        for plan, frames in self.gathered.values():
+            self._run(plan, pl.concat(frames))
+        self.gathered.clear()
+
+    def resume(self) -> None:
+        """Run the waiting episodes whose deadline has passed or whose event has come, under the version they began with."""
+        table = TABLES[OPEN_EPISODE.name]
+        with self.registry.read() as connection:
+            waiting = connection.execute(sa.select(table).order_by(table.c.waiting_since)).mappings().all()
+        by_version: dict[tuple[str, str], list[Any]] = {}
+        for row in waiting:
+            by_version.setdefault((row["workflow_id"], row["workflow_version"]), []).append(row)
+        for (workflow_id, version), rows in by_version.items():
+            plan = load_plan(self.registry, workflow_id, version)
+            ready = self._ready(plan, rows)
+            for start in range(0, len(ready), BATCH_EPISODES):
+                self._run(plan, _kept_episodes(ready[start : start + BATCH_EPISODES]))
+
+    def _ready(self, plan: Plan, rows: list[Any]) -> list[Any]:
+        ready = []
+        for step in plan.steps:
+            standing = [row for row in rows if row["step_id"] == step.step_id]
+            if standing and step.logic.awaits:
+                keys = [row["await_key"] for row in standing]
+                arrived = set(self.find_awaited(step.logic.awaits, keys)["key"])
+                ready += [row for row in standing if row["await_key"] in arrived or row["due_at"] <= self.now]
+        return ready
+
+    def find_awaited(self, wait: Await, keys: Sequence[str]) -> pl.DataFrame:
+        """Return the events of the await's topic that carry one of `keys`; the topic is read once per execution."""
+        members = tuple(wait.correlate)
+        if (wait.event, *members) not in self.awaited:
+            events = (
+                self.lake.scan(EVENT_BUS, columns=["topic", "produced_at", "payload"])
+                .filter(pl.col("topic") == wait.event)
+                .collect()
+            )
+            carried = [encode([parse(text).get(member) for member in members]) for text in events["payload"]]
+            self.awaited[wait.event, *members] = pl.DataFrame(
+                {"key": carried, "at": events["produced_at"], "payload": events["payload"]}, schema=AWAITED
+            )
+        wanted = pl.DataFrame({"key": keys}, schema={"key": pl.String}).unique()
+        return self.awaited[wait.event, *members].join(wanted, on="key", how="semi")
+
+    def _run(self, plan: Plan, episodes: pl.DataFrame) -> None:
+        if episodes.is_empty():
+            return
+        batch_id = name_uuid("execute", plan.body_hash, *episodes["episode_id"].sort())
+        self._name(batch_id, plan, episodes.height)
+        executed = execute(plan, episodes, skills=self.skills, find_awaited=self.find_awaited, now=self.now)
+        self._commit(plan, episodes, executed, batch_id)
+        self.done.batches += 1
+        log.info(
+            "%s %s: %s episodes executed, %s wait",
+            plan.workflow_id,
+            plan.version,
+            f"{executed.closed.height:,}",
+            f"{executed.waiting.height:,}",
+        )
+
+    def _name(self, batch_id: str, plan: Plan, count: int) -> None:
+        """Name the batch before it starts; a batch that was interrupted has the same name and is done again."""
+        row = {
+            "batch_id": batch_id,
+            "kind": "execute",
+            "state": "open",
+            "source": f"{plan.workflow_id}@{plan.version}",
+            "records_read": count,
+            "records_accepted": 0,
+            "records_rejected": 0,
+            "records_duplicate": 0,
+            "months": "{}",
+            "opened_at": self.now,
+            "closed_at": None,
+        }
+        with self.registry.transaction() as connection:
+            upsert(connection, BATCH, [row])
+
+    def _commit(self, plan: Plan, episodes: pl.DataFrame, executed: Executed, batch_id: str) -> None:
+        """Record step runs, then episodes: an episode that is in the lake has all its step runs there."""
+        runs, steps = _episode_rows(plan, episodes, executed, batch_id), _step_rows(plan, episodes, executed, batch_id)
+        self.lake.append(STEP_RUN, steps, batch_id=batch_id)
+        self.lake.append(RUN_EPISODE, runs, batch_id=batch_id)
+        months = {}
+        for spec, rows in ((RUN_EPISODE, runs), (STEP_RUN, steps)):
+            counted = Counter(spec.conform(rows)[MONTH].to_list())
+            self.done.rows[spec.name].update(counted)
+            months[spec.name] = {f"{month:%Y-%m}": count for month, count in sorted(counted.items())}
+        self.done.outcomes.update(executed.closed["outcome"].to_list())
+        self.done.outcomes["running"] += executed.waiting.height
+        table, batch = TABLES[OPEN_EPISODE.name], TABLES[BATCH.name]
+        with self.registry.transaction() as connection:
+            for closed in executed.closed["episode_id"].to_frame().iter_slices(500):
+                connection.execute(sa.delete(table).where(table.c.episode_id.in_(closed["episode_id"].to_list())))
+            upsert(connection, OPEN_EPISODE, _open_rows(plan, episodes, executed, self.now))
+            connection.execute(
+                sa.update(batch)
+                .where(batch.c.batch_id == batch_id)
+                .values(
+                    state="done",
+                    records_accepted=batch.c.records_read,
+                    months=json.dumps(months),
+                    closed_at=self.now,
+                )
+            )
+
+
+def _new_episodes(plan: Plan, events: pl.DataFrame) -> pl.DataFrame:
+    """Return the episodes that the events start, with the seed and context hash that fix their path."""
+    governing = canonical(
+        {
+            "workflow_id": plan.workflow_id,
+            "version": plan.version,
+            "body": plan.body_hash,
+            "skills": {step.step_id: step.skill_hash for step in plan.steps},
+        }
+    )
+    rows = []
+    for event_id, payload, produced_at, trigger_id in events.iter_rows():
+        episode_id = time_ordered_uuid(produced_at, trigger_id, event_id)
+        seed = int(digest_text(episode_id)[:15], 16)
+        context_hash = digest_text(f"{governing}\n{digest(parse(payload))}")
+        rows.append((episode_id, trigger_id, event_id, payload, produced_at, seed, context_hash, None))
+    return pl.DataFrame(rows, schema=EPISODES, orient="row")
+
+
+def _kept_episodes(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    columns = []
+    for row in rows:
+        state = json.loads(row["state"])
+        start = datetime.fromisoformat(state["episode"]["started_at"])
+        episode = state["episode"]
+        columns.append(
+            (
+                row["episode_id"],
+                episode["trigger_id"],
+                row["trigger_event_id"],
+                episode["payload"],
+                start,
+                episode["seed"],
+                episode["context_hash"],
+                row["state"],
+            )
+        )
+    return pl.DataFrame(columns, schema=EPISODES, orient="row")
+
+
+def _open_rows(plan: Plan, episodes: pl.DataFrame, executed: Executed, now: datetime) -> list[dict[str, Any]]:
+    if executed.waiting.is_empty():
+        return []
+    audit = {"created_at": now, "created_by": ENGINE, "updated_at": now, "updated_by": ENGINE}
+    kept = executed.waiting.join(episodes.drop("state"), on="episode_id")
+    rows = []
+    for row in kept.iter_rows(named=True):
+        episode = {
+            "trigger_id": row["trigger_id"],
+            "payload": row["payload"],
+            "started_at": row["started_at"].isoformat(),
+            "seed": row["seed"],
+            "context_hash": row["context_hash"],
+        }
+        rows.append(
+            {
+                "episode_id": row["episode_id"],
+                "workflow_id": plan.workflow_id,
+                "workflow_version": plan.version,
+                "trigger_event_id": row["trigger_event_id"],
+                "episode_month": row["started_at"].date().replace(day=1),
+                "step_id": row["step_id"],
+                "await_topic": row["await_topic"],
+                "await_key": row["await_key"],
+                "waiting_since": row["waiting_since"],
+                "due_at": row["due_at"],
+                "state": json.dumps(json.loads(row["state"]) | {"episode": episode}),
+                **audit,
+            }
+        )
+    return rows
+
+
+def _episode_rows(plan: Plan, episodes: pl.DataFrame, executed: Executed, batch_id: str) -> pl.DataFrame:
+    """Return the closed episodes as rows of `run_episode`."""
+    totals = executed.step_runs.group_by("episode_id").agg(
+        pl.len().cast(pl.Int32).alias("steps"),
+        (pl.col("latency_ms") - pl.col("waited_ms")).sum().alias("busy_ms"),
+        pl.col("cost_micros").sum(),
+        pl.col("token_in").sum(),
+        pl.col("token_out").sum(),
+        (pl.col("status") == "failed").mean().round(4).alias("error_rate"),
+    )
+    latency_ms = (pl.col("ended_at") - pl.col("started_at")).dt.total_milliseconds()
+    metrics = pl.struct(
+        cost_ms="busy_ms",
+        latency_ms="latency_ms",
+        tokens=pl.struct(**{"in": "token_in", "out": "token_out"}),
+        error_rate="error_rate",
+    )
+    return (
+        executed.closed.join(episodes.drop("state", "payload"), on="episode_id", maintain_order="left")
+        .join(totals, on="episode_id", maintain_order="left")
+        .with_columns(latency_ms=latency_ms)
+        .select(
+            "episode_id",
+            pl.lit(plan.workflow_id).alias("workflow_id"),
+            pl.lit(plan.version).alias("workflow_version"),
+            "trigger_id",
+            "trigger_event_id",
+            pl.lit(plan.agent_id).alias("initiator_id"),
+            pl.lit("live").alias("origin"),
+            "started_at",
+            "ended_at",
+            "outcome",
+            metrics.struct.json_encode().alias("metrics"),
+            "context_hash",
+            "seed",
+            pl.col("started_at").alias("now_at"),
+            "steps",
+            "latency_ms",
+            "cost_micros",
+            pl.lit("event").alias("time_source"),
+            pl.lit(batch_id).alias("batch_id"),
+            pl.col("ended_at").alias("created_at"),
+            pl.lit(ENGINE).alias("created_by"),
+        )
+    )
+
+
+def _step_rows(plan: Plan, episodes: pl.DataFrame, executed: Executed, batch_id: str) -> pl.DataFrame:
+    """Return the step runs of the closed episodes as rows of `step_run`."""
+    slo_ms = plan.constraints.latency_ms
+    agents = {step.step_id: step.agent_id for step in plan.steps}
+    succeeded = pl.col("status") == "success"
+    error = pl.struct(code="error_code", message="error_message").struct.json_encode()
+    telemetry = pl.struct(
+        "latency_ms",
+        "waited_ms",
+        "cost_micros",
+        tokens=pl.struct(**{"in": "token_in", "out": "token_out"}),
+        model="model",
+        system="system",
+        attempt="attempt",
+    ).struct.json_encode()
+    distance = (pl.col("latency_ms") / slo_ms).clip(0, 1) if slo_ms else pl.lit(0.0)
+    identifiers = pl.Series(
+        "step_run_id",
+        [name_uuid(episode, str(seq)) for episode, seq in executed.step_runs.select("episode_id", "seq").iter_rows()],
+        dtype=pl.String,
+    )
+    return executed.step_runs.join(
+        episodes.select("episode_id", episode_start="started_at"), on="episode_id", maintain_order="left"
+    ).select(
+        identifiers,
+        "episode_id",
+        pl.col("episode_start").dt.truncate("1mo").dt.date().alias("episode_month"),
+        "step_id",
+        pl.col("step_id").alias("activity"),
+        pl.col("step_id").replace_strict(agents, return_dtype=pl.String).alias("agent_id"),
+        pl.lit(plan.workflow_id).alias("workflow_id"),
+        pl.lit(plan.version).alias("workflow_version"),
+        "seq",
+        "attempt",
+        "started_at",
+        "ended_at",
+        "status",
+        "input",
+        "output",
+        pl.when(pl.col("error_code").is_not_null()).then(error).alias("error"),
+        telemetry.alias("telemetry"),
+        "latency_ms",
+        (pl.col("cost_micros") / 10_000).round(0, mode="half_to_even").cast(pl.Int32).alias("cost_cents"),
+        "cost_micros",
+        "token_in",
+        "token_out",
+        "model",
+        "system",
+        "error_code",
+        pl.when(succeeded)
+        .then(1.0 - distance)
+        .when(pl.col("status") == "failed")
+        .then(-1.0)
+        .otherwise(0.0)
+        .alias("reward"),
+        pl.lit("event").alias("time_source"),
+        pl.lit(batch_id).alias("batch_id"),
+        pl.col("ended_at").alias("created_at"),
+        pl.lit(ENGINE).alias("created_by"),
+    )
