@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
-from datetime import datetime, timezone, UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -91,27 +91,38 @@ class Home:
             ) from None
         return self
 
+    def demonstration(self) -> "Demonstration | None":
+        """Return what the demonstration was fixed to, None where there is none."""
+        try:
+            stored = json.loads(self._demonstration.read_text())
+        except FileNotFoundError:
+            return None
+        return Demonstration(datetime.fromisoformat(stored["as_of"]), stored["seed"], stored["events"])
+
     def fix(self, *, as_of: datetime, seed: int, events: int) -> "Demonstration":
         """Return the home's demonstration, fixed by the first call and the same ever after.
 
         Raises:
             HomeFault: the home was fixed with another seed or size.
         """
-        path = self.root / "demonstration.json"
         with FileLock(self.root / ".demonstration.lock"):
-            if not path.exists():
-                wanted = {"as_of": as_of.astimezone(UTC).isoformat(), "seed": seed, "events": events}
-                partial = path.with_suffix(".partial")
+            fixed = self.demonstration()
+            if fixed is None:
+                fixed = Demonstration(as_of.astimezone(UTC), seed, events)
+                wanted = {"as_of": fixed.as_of.isoformat(), "seed": seed, "events": events}
+                partial = self._demonstration.with_suffix(".partial")
                 partial.write_text(json.dumps(wanted, indent=2) + "\n")
-                partial.replace(path)
-            stored = json.loads(path.read_text())
-        fixed = Demonstration(datetime.fromisoformat(stored["as_of"]), stored["seed"], stored["events"])
+                partial.replace(self._demonstration)
         if (fixed.seed, fixed.events) != (seed, events):
             raise HomeFault(
                 f"{self.root} was made with --seed {fixed.seed} --events {fixed.events}; "
-                f"use these, or another folder through RWCM_HOME"
+                "use these, or another folder through RWCM_HOME"
             )
         return fixed
+
+    @property
+    def _demonstration(self) -> Path:
+        return self.root / "demonstration.json"
 
 
 @dataclass(frozen=True)

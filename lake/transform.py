@@ -42,7 +42,7 @@ LOCK_TIMEOUT_S = 600
 _TARGET = PROJECT / "target"
 _ARTIFACTS = ("partial_parse.msgpack", "manifest.json")
 _STAMP = _TARGET / "project.sha256"
-_QUIET = ("--log-level", "none", "--log-level-file", "none", "--no-print", "--no-write-json")
+_QUIET = ("--log-level", "none", "--log-level-file", "none", "--no-print", "--no-use-colors", "--no-write-json")
 _NO_FAILURE = {"success", "pass", "warn", "skipped", "no-op"}
 _ONE_AT_A_TIME = threading.Lock()
 """dbt's flags, events and DuckDB connection belong to the process, and the environment does: one build at a time."""
@@ -240,7 +240,7 @@ class Transformation:
             else:
                 built.begin(months)
                 invocations = _invocations(months, select)
-            results = _run_dbt(self.home, versions, invocations, on_event)
+            results = run_dbt(self.home, invocations, versions=versions, on_event=on_event)
             if select in (None, MONTHLY):
                 built.end(months, now)
             if select in (None, ROLLUPS):
@@ -276,13 +276,23 @@ def _invocations(months: Iterable[Month], select: str | None) -> Iterator[list[s
         yield ["--select", *parts, "--indirect-selection", "buildable", "--exclude", "test_type:unit", *window]
 
 
-def _run_dbt(
-    home: Home, versions: Mapping[str, int | None], invocations: Iterable[list[str]], on_event: OnEvent | None
+def run_dbt(
+    home: Home,
+    invocations: Iterable[Sequence[str]],
+    *,
+    versions: Mapping[str, int | None] | None = None,
+    on_event: OnEvent | None = None,
 ) -> list[Any]:
-    """Run `dbt build` in this process for each of `invocations` and return its results, none of them a failure.
+    """Run `dbt build` in this process with each of `invocations` as arguments; return dbt's results.
+
+    Args:
+        home: whose lake is read and whose build file is written; the caller holds its lock.
+        invocations: a failing one is the last.
+        versions: at which version to read a table of the lake; the latest of those it does not name.
+        on_event: as in `Transformation.build`.
 
     Raises:
-        TransformFailed: naming what failed; later invocations do not run.
+        TransformFailed: naming the models and tests that failed.
     """
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
@@ -296,7 +306,7 @@ def _run_dbt(
     runner = dbtRunner(manifest, callbacks=[listener])
     ensure_extensions(home.extensions)
     results: list[Any] = []
-    with _ONE_AT_A_TIME, _environment(_places(home, versions)):
+    with _ONE_AT_A_TIME, _environment(_places(home, versions or {})):
         try:
             for arguments in invocations:
                 done = runner.invoke([*_QUIET, "build", *arguments, *_folders(home.dbt_target.resolve())])

@@ -85,6 +85,17 @@ def publish(build: Path, served: Path, *, schemas: Iterable[str]) -> dict[str, i
     return counts
 
 
+def row_counts(build: Path) -> dict[str, int]:
+    """Return the rows of every table of a build file, by table; views are not counted."""
+    with duckdb.connect(str(build), read_only=True) as connection:
+        tables = connection.execute("select schema_name, table_name from duckdb_tables() where not internal").fetchall()
+        counts = {}
+        for schema, table in tables:
+            row = connection.execute(f"select count(*) from {_name(schema)}.{_name(table)}").fetchone()  # noqa: S608
+            counts[table] = row[0] if row else 0
+    return counts
+
+
 def read(served: Path) -> duckdb.DuckDBPyConnection:
     """Return a read-only connection to the served warehouse; close it soon, a later publication needs a new one.
 

@@ -48,7 +48,7 @@ def _faults(workflow: Workflow, known: Known) -> Iterator[Fault]:
         path = f"/steps/{index}"
         if step.workflow_id not in (None, workflow.workflow_id):
             yield _fault(f"{path}/workflow_id", f"names {step.workflow_id}", f"use {workflow.workflow_id}")
-        yield from _parameter_faults(step, known, payload, f"{path}/parameters")
+        yield from _parameter_faults(step, known, payload, path)
         try:
             logics[step.step_id] = parse_logic(step.next_step_logic)
         except DocumentRefused as refused:
@@ -109,22 +109,26 @@ def _member_faults(expression: Expression, schemas: Mapping[str, Schema | None],
 def _parameter_faults(step: StepAction, known: Known, payload: Schema | None, path: str) -> Iterator[Fault]:
     signature = known.skills.get(step.skill_id)
     if signature is None:
-        yield _unknown(f"{path.removesuffix('/parameters')}/skill_id", "skill", step.skill_id)
+        yield _unknown(f"{path}/skill_id", "skill", step.skill_id)
         return
     given: dict[str, str] = {}
     for name, value in step.parameters.items():
         argument = signature.argument(name)
         if argument is None:
             valid = ", ".join(argument.name for argument in signature.args)
-            yield _fault(f"{path}/{name}", f"{step.skill_id} has no such argument", f"use one of {valid}")
+            yield _fault(f"{path}/parameters/{name}", f"{step.skill_id} has no such argument", f"use one of {valid}")
         elif argument.name in given:
-            yield _fault(f"{path}/{name}", f"{given[argument.name]} names the same argument", "state it once")
+            yield _fault(
+                f"{path}/parameters/{name}", f"{given[argument.name]} names the same argument", "state it once"
+            )
         else:
             given[argument.name] = name
-            yield from _argument_faults(argument, value, known, payload, f"{path}/{name}")
+            yield from _argument_faults(argument, value, known, payload, f"{path}/parameters/{name}")
     for argument in signature.args:
         if argument.required and not argument.has_default and argument.name not in given:
-            yield _fault(f"{path}/{argument.name}", f"{step.skill_id} requires it", f"add it as a {argument.type}")
+            yield _fault(
+                f"{path}/parameters/{argument.name}", f"{step.skill_id} requires it", f"add it as a {argument.type}"
+            )
 
 
 def _argument_faults(

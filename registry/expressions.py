@@ -38,8 +38,8 @@ class ExpressionFault(ValueError):
     """An expression that does not compile, or has no value for what it was given.
 
     Attributes:
-        code: `does_not_compile`, `unbound_name`, `not_json`, or CEL's word for what went wrong in lower case, such as
-            `not_found` (an absent member) and `out_of_range`.
+        code: `does_not_compile`, `not_json`, or CEL's word for what went wrong in lower case, such as `not_found` (an
+            absent member), `out_of_range`, `invalid_argument`, and `unknown` (no such operation on these types).
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -55,6 +55,7 @@ class Expression:
     Attributes:
         paths: the member paths it reads, so that nothing else needs to be decoded.
         equals: path and literal of an expression of the form `path == literal`, for the proof that branches are total.
+        is_path: it is nothing but a member path.
     """
 
     text: str

@@ -15,7 +15,10 @@ SIGNATURES = {
             {"name": "tolerance", "type": "number", "default": 0, "aliases": ["tol"]},
         ],
     },
-    "SK-ASK": {"name": "ask", "args": [{"name": "owner_id", "type": "string", "aliases": ["owner"], "references": "role"}]},
+    "SK-ASK": {
+        "name": "ask",
+        "args": [{"name": "owner_id", "type": "string", "aliases": ["owner"], "references": "role"}],
+    },
 }
 SCHEMAS: dict[str, Any] = {
     "order.placed": {
@@ -24,7 +27,11 @@ SCHEMAS: dict[str, Any] = {
         "additionalProperties": False,
     },
     "order.decided": {
-        "properties": {"order_id": {"type": "string"}, "decision": {"enum": ["yes", "no"]}, "note": {"enum": ["a", "b"]}},
+        "properties": {
+            "order_id": {"type": "string"},
+            "decision": {"enum": ["yes", "no"]},
+            "note": {"enum": ["a", "b"]},
+        },
         "required": ["order_id", "decision"],
         "additionalProperties": False,
     },
@@ -73,9 +80,7 @@ def workflow(*steps: dict[str, Any], **changes: Any) -> Workflow:
         "steps": list(steps)
         or [
             step("S-1", 1, {"if": TOTAL, "on_error": "S-2"}),
-            step(
-                "S-2", 2, {"await": awaiting(), "if": DECIDED}, skill_id="SK-ASK", parameters={"owner": "R-2"}
-            ),
+            step("S-2", 2, {"await": awaiting(), "if": DECIDED}, skill_id="SK-ASK", parameters={"owner": "R-2"}),
             step("S-3", 3, {"goto": "END"}),
         ],
         "triggers": [{"trigger_id": "T-1", "trigger_type": "event", "selector": {"topic": "order.placed"}}],
@@ -129,7 +134,9 @@ def test_a_sound_workflow_has_no_faults() -> None:
         ),
         (step("S-1", 1, {"await": awaiting(), "if": DECIDED[:1]}), "/steps/0/next_step_logic/if"),
         (
-            step("S-1", 1, {"await": awaiting(), "if": [{"expr": "event.decison=='yes'", "goto": "END"}], "else": "END"}),
+            step(
+                "S-1", 1, {"await": awaiting(), "if": [{"expr": "event.decison=='yes'", "goto": "END"}], "else": "END"}
+            ),
             "/steps/0/next_step_logic/if/0/expr",
         ),
         (step("S-1", 1, {"goto": "S-1"}), "/steps/0/next_step_logic"),

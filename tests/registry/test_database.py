@@ -106,12 +106,13 @@ def test_a_forked_child_does_not_use_its_parents_connections(registry: Registry)
         insert(connection, ROLE, [role("R-PARENT")])
     child = os.fork()
     if child == 0:
+        status = 1
         try:
             with registry.transaction() as connection:
                 insert(connection, ROLE, [role("R-CHILD")])
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
+            status = 0
+        finally:
+            os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     with registry.transaction() as connection:
         insert(connection, ROLE, [role("R-AFTER")])

@@ -1,0 +1,110 @@
+"""The command line: `rwcm run`, `backfill`, `query`, `status`."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.console import errors, show_progress
+from lake.home import Home, HomeFault
+
+EXIT_REFUSED = 2
+"""Exit code for what the caller has to change; 1 is a fault of the platform."""
+
+
+class Refused(click.ClickException):
+    """One clear sentence, and exit code 2."""
+
+    exit_code = EXIT_REFUSED
+
+    def show(self, file: Any = None) -> None:
+        errors.print(f"rwcm: {self.message}", soft_wrap=True, markup=False)
+
+
+def _said_clearly(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn the faults a caller can mend into one sentence."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except HomeFault as fault:
+            raise Refused(str(fault)) from fault
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="rwcm")
+def main() -> None:
+    """Workflow automation that improves itself under governance.
+
+    All state lies in one folder: RWCM_HOME, by default var/ of the project.
+    """
+
+
+@main.command()
+@click.option("--events", default=20_000, show_default=True, type=click.IntRange(100, 5_000_000), help="Records to land.")
+@click.option("--seed", default=7, show_default=True, help="Another seed gives another world.")
+@_said_clearly
+def run(events: int, seed: int) -> None:
+    """Run the whole loop on eighteen months of simulated accounts payable.
+
+    Lands a stream of events, ingests and executes it, reflects, proposes, builds the marts and publishes the warehouse.
+    A second run changes nothing.
+    """
+    from app.loop import run_demonstration
+
+    show_progress()
+    run_demonstration(Home.from_environment(), events=events, seed=seed)
+
+
+@main.command()
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--name", default="", help="Name of the log and of its workflow WF-LOG-<name>; the file's name by default.")
+@click.option("--timezone", "time_zone", default="UTC", show_default=True, help="Zone of times that state none.")
+@click.option("--case-column", default="", help="CSV column of the case; known headings are found without.")
+@click.option("--activity-column", default="", help="CSV column of the activity.")
+@click.option("--time-column", default="", help="CSV column of the time.")
+@click.option("--time-format", default="", help="strptime format of times where day and month are ambiguous.")
+@_said_clearly
+def backfill(log: Path, **options: str) -> None:
+    """Import an event log (XES or CSV, plain or gzipped) as history, and build the marts on it.
+
+    Each case becomes an episode, each event a step run; the log becomes a workflow that is never executed.
+    """
+    from app.loop import run_backfill
+
+    show_progress()
+    run_backfill(Home.from_environment(), log, **options)
+
+
+@main.command()
+@click.argument("sql")
+@click.option("--json", "as_json", is_flag=True, help="Print rows as a JSON array of objects.")
+@click.option("--limit", default=1_000, show_default=True, type=click.IntRange(1), help="Rows to print at most.")
+@_said_clearly
+def query(sql: str, as_json: bool, limit: int) -> None:
+    """Ask the published warehouse. SQL '-' reads the statement from standard input."""
+    from app.query import print_query
+
+    print_query(Home.from_environment(), sys.stdin.read() if sql == "-" else sql, as_json=as_json, limit=limit)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@_said_clearly
+def status(as_json: bool) -> None:
+    """Say what is in the home: tables with rows, months and bytes, cursors, open work."""
+    from app.status import describe, render
+
+    found = describe(Home.from_environment())
+    click.echo(json.dumps(found, indent=2, default=str) if as_json else render(found))
+
+
+if __name__ == "__main__":
+    main()

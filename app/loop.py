@@ -1,0 +1,120 @@
+"""Running the loop from the command line: the same jobs as in the Dagster UI, then a summary of what they did."""
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from app.cli import Refused
+from app.console import console, errors, table
+from dagster_project.instance import RunFailed, run_job
+from dagster_project.platform import Platform
+from ingest.logs import UnreadableLog, read_log
+from lake.home import Home
+from lake.tables import PUBLICATION_QUEUE, RUN_EPISODE
+from lake.warehouse import read
+
+Metadata = Mapping[str, Mapping[str, Any]]
+
+
+def run_demonstration(home: Home, *, events: int, seed: int) -> None:
+    """Run the demonstration job and print what it did.
+
+    Raises:
+        HomeFault: the home was made with other values.
+    """
+    if (fixed := home.demonstration()) is not None:
+        home.fix(as_of=fixed.as_of, seed=seed, events=events)
+    done = _run(home, "demonstration", {"ops": {"demonstration_stream": {"config": {"events": events, "seed": seed}}}})
+    records, queue = done["event_bus"], done["publication_queue"]
+    has_changed = bool(records["records_read"] or done["run_episode"]["rows_added"] or queue["proposals_new"])
+    if not has_changed:
+        console.print("\n[bold]Nothing changed:[/bold] everything that landed was ingested, executed and reflected on before.")
+    _print_records("Records of the landing zone", records)
+    platform = Platform(home)
+    outcomes = platform.lake.scan(RUN_EPISODE, columns=["outcome"]).collect()["outcome"].value_counts(sort=True).rows()
+    waiting = done["run_episode"].get("episodes_running", 0)
+    console.print("\n[bold]Episodes[/bold] by outcome")
+    console.print(table([(outcome, f"{count:,}") for outcome, count in [*outcomes, ("waiting now", waiting)]]))
+    _print_proposals(platform)
+    platform.close()
+    _print_places(home)
+
+
+def run_backfill(home: Home, log: Path, **options: str) -> None:
+    """Import a log and print what came of it.
+
+    Raises:
+        Refused: the log cannot be read; nothing was recorded.
+    """
+    _refuse_unreadable(log)
+    done = _run(home, "backfill", {"ops": {"event_log": {"config": {"path": str(log.resolve()), **options}}}})
+    imported = done["event_log"]
+    workflow_id = imported["workflow_id"]
+    if not imported["new_cases"]:
+        console.print(f"\n[bold]Nothing changed:[/bold] every case of {log.name} was imported before.")
+    _print_records(f"Events of {log.name}", imported)
+    with read(home.served_db) as warehouse:
+        variants = warehouse.execute(
+            "select count(*), max(episodes) from marts.workflow_variant where workflow_id = ?", [workflow_id]
+        ).fetchone()
+    assert variants is not None
+    console.print(f"\n[bold]{workflow_id}[/bold]")
+    rows = [("cases", imported["cases"]), ("new cases", imported["new_cases"]), ("variants", variants[0])]
+    rows.append(("cases of the most frequent variant", variants[1] or 0))
+    console.print(table([(name, f"{count:,}") for name, count in rows]))
+    _print_places(home)
+
+
+def _refuse_unreadable(log: Path) -> None:
+    """Look into the log before anything starts, so that a wrong path costs no waiting."""
+    try:
+        next(iter(read_log(log, batch_rows=1)), None)
+    except UnreadableLog as fault:
+        raise Refused(str(fault)) from None
+    except (OSError, gzip.BadGzipFile) as fault:
+        raise Refused(f"{log} cannot be read: {fault.strerror or fault}; name a readable XES or CSV file") from None
+
+
+def _run(home: Home, job: str, config: Mapping[str, Any]) -> Metadata:
+    try:
+        return run_job(home.prepare(), job, config=config)
+    except RunFailed as fault:
+        for step, message in fault.steps.items():
+            errors.print(f"rwcm: {step} failed: {message}", soft_wrap=True, markup=False)
+        errors.print(f"rwcm: nothing is lost; correct the cause and repeat. The run is {fault.run_id} in the UI: make dev")
+        raise SystemExit(1) from None
+
+
+def _print_records(title: str, counts: Mapping[str, Any]) -> None:
+    parts = ("accepted", "rejected", "duplicate")
+    closes = counts["records_read"] == sum(counts[f"records_{part}"] for part in parts)
+    console.print(f"\n[bold]{title}[/bold]")
+    console.print(table([(part, f"{counts[f'records_{part}']:,}") for part in ("read", *parts)]))
+    console.print("  read = accepted + rejected + duplicate: " + ("closed" if closes else "[red]NOT CLOSED[/red]"))
+
+
+def _print_proposals(platform: Platform) -> None:
+    queue = platform.registry.frame(PUBLICATION_QUEUE).sort("created_at", "proposal_type")
+    console.print(f"\n[bold]Proposals[/bold] {queue.filter(pl.col('decision') == 'pending').height} pending")
+    for row in queue.iter_rows(named=True):
+        console.print(f"  {row['publication_id'][:8]}  {_said(row)}  confidence {row['confidence']:.3f}")
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    from guard.canonical import parse
+
+    body = parse(row["proposal_body"])
+    if row["proposal_type"] == "step":
+        return f"set {body['target']} of {body['workflow_id']} from {body['from']} to {body['value']}"
+    return f"new workflow {body['workflow_id']} {body['workflow_name']} for {', '.join(body['genome']['vendors'])}"
+
+
+def _print_places(home: Home) -> None:
+    console.print("\n[bold]Where to look[/bold]")
+    console.print(f"  warehouse  {home.served_db}", soft_wrap=True)
+    console.print('             rwcm query "from marts.workflow_kpi_monthly"')
+    console.print("  UI         make dev, then http://127.0.0.1:3000")
+    console.print("  home       rwcm status")

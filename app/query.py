@@ -1,0 +1,57 @@
+"""Asking the published warehouse."""
+
+import json
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import click
+import duckdb
+from rich.table import Table
+
+from app.cli import Refused
+from app.console import console, errors
+from lake.home import Home
+from lake.warehouse import WarehouseMissing, read
+
+
+def print_query(home: Home, sql: str, *, as_json: bool, limit: int) -> None:
+    """Print the rows of a statement over the published warehouse.
+
+    Raises:
+        Refused: there is no warehouse, or the statement is wrong.
+    """
+    try:
+        with read(home.served_db) as warehouse:
+            warehouse.execute("set timezone = 'UTC'")
+            result = warehouse.execute(sql)
+            names = [column[0] for column in result.description or []]
+            rows = result.fetchmany(limit + 1)
+    except WarehouseMissing as fault:
+        raise Refused(str(fault)) from None
+    except duckdb.Error as fault:
+        raise Refused(f"the query was refused: {fault}") from None
+    if as_json:
+        click.echo(json.dumps([dict(zip(names, map(_plain, row), strict=True)) for row in rows[:limit]], ensure_ascii=False))
+    else:
+        shown = Table(*names, box=None, header_style="bold")
+        for row in rows[:limit]:
+            shown.add_row(*("" if value is None else str(_plain(value)) for value in row))
+        console.print(shown)
+    if len(rows) > limit:
+        errors.print(f"rwcm: only the first {limit:,} rows are shown; --limit shows more")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can say it: times in ISO 8601, decimals with their digits."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

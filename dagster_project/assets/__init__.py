@@ -1,0 +1,19 @@
+"""The index of the pipeline: which assets make up which group.
+
+dbt's models bring their own groups: staging, intermediate and marts.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dagster_project.assets import events, execution, learning, marts, registry
+
+GROUPS: Mapping[str, Sequence[Any]] = {
+    "registry": [registry.registry_pack, registry.registry_mirror],
+    "events": [events.demonstration_stream, events.ingestion],
+    "runs": [execution.event_log, execution.execution],
+    "learning": [learning.reflection_log, learning.publication_queue],
+    "serving": [marts.warehouse],
+}
+
+DBT = [marts.dbt_models]

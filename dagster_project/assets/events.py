@@ -1,0 +1,76 @@
+"""The events' assets: the demonstration's stream into the landing zone, and what ingestion makes of what landed."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_project.metadata import accounting, table_spec, touched
+from dagster_project.partitions import MONTHLY, ONE_RUN
+from dagster_project.platform import Platform
+from ingest.demonstration import land_demonstration
+from ingest.events import ingest_landing
+from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, LOGS
+
+
+class DemonstrationConfig(dg.Config):
+    """What the demonstration follows from; the first run of a home fixes it."""
+
+    events: int = Field(default=20_000, ge=100, le=5_000_000, description="Records to land.")
+    seed: int = Field(default=7, description="Another seed gives other vendors, invoices and faults.")
+
+
+@dg.asset(kinds={"python"}, owners=["team:finance"])
+def demonstration_stream(config: DemonstrationConfig, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """Eighteen months of an accounts payable department, landed once; for homes that are a demonstration only.
+
+    A home into which real events came before refuses it.
+    """
+    if platform.demonstration is None and platform.lake.stats(EVENT_BUS):
+        raise dg.Failure(
+            f"{platform.home.root} holds events already; run the demonstration in a home of its own: set RWCM_HOME",
+            allow_retries=False,
+        )
+    fixed = platform.home.fix(as_of=datetime.now(UTC), seed=config.seed, events=config.events)
+    stream = land_demonstration(platform.home, platform.landing, fixed)
+    if stream is None:
+        return dg.MaterializeResult(metadata={"landed": False, "as_of": fixed.as_of.isoformat(), "seed": fixed.seed})
+    return dg.MaterializeResult(
+        metadata={
+            "landed": True,
+            "as_of": fixed.as_of.isoformat(),
+            "seed": fixed.seed,
+            "files": stream.files,
+            "records": stream.records,
+            "planned": dg.MetadataValue.json(dict(stream.planned)),
+        }
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        table_spec(spec, deps=["registry_pack", "demonstration_stream"], partitions_def=MONTHLY, owners=["team:platform"])
+        for spec in (EVENT_BUS, EVENT_DEAD_LETTER)
+    ],
+    partitions_def=MONTHLY,
+    backfill_policy=ONE_RUN,
+    pool="delta_event_bus",
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+)
+def ingestion(
+    context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+) -> Iterator[dg.MaterializeResult]:
+    """Everything that waits in the landing zone becomes events or dead letters, each record exactly once.
+
+    A file holds events of several months, so a run takes what is there and records every month that it touched.
+    """
+    platform.lake.ensure(LOGS)
+    done = ingest_landing(
+        platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=platform.now()
+    )
+    whole = {"batches": done.batches, "files": done.files, **accounting(done.records)}
+    for spec in (EVENT_BUS, EVENT_DEAD_LETTER):
+        metadata = touched(context, platform, spec, done.rows.get(spec.name, {}))
+        rules = {"rules": dg.MetadataValue.json(dict(done.rules))} if spec is EVENT_DEAD_LETTER else {}
+        yield dg.MaterializeResult(asset_key=spec.name, metadata={**metadata, **whole, **rules})

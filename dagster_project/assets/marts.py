@@ -1,0 +1,130 @@
+"""The marts' assets: the dbt project as assets and checks, and the published warehouse."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+
+from dagster_project.partitions import MONTHLY, ONE_RUN, months_of, partition_keys
+from dagster_project.platform import Platform
+from lake.months import Month
+from lake.tables import MIRRORED
+from lake.transform import BuildResult, Transformation, TransformFailed, build_lock, changed_months, ensure_manifest
+from lake.warehouse import publish, row_counts
+
+SERVED_SCHEMAS = ("marts",)
+_MIRRORED = {spec.name for spec in MIRRORED}
+_LAYERS = ("staging", "intermediate", "marts")
+_FAILED = ("fail", "error")
+
+
+class Translator(DagsterDbtTranslator):
+    """Names dbt's nodes as the platform does: a source is the asset that writes the table, a folder is a group."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        name = dbt_resource_props["name"]
+        is_mirrored = dbt_resource_props["resource_type"] == "source" and name in _MIRRORED
+        return dg.AssetKey(["registry", name] if is_mirrored else [name])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        return dbt_resource_props["fqn"][1] if dbt_resource_props["resource_type"] == "model" else None
+
+    def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition | None:
+        return MONTHLY if "monthly" in dbt_resource_props["tags"] else None
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        return ["team:analytics"]
+
+
+MANIFEST = json.loads(ensure_manifest().read_text())
+TRANSLATOR = Translator(settings=DagsterDbtTranslatorSettings(enable_source_tests_as_checks=False))
+
+
+@dbt_assets(
+    manifest=MANIFEST,
+    name="dbt_models",
+    dagster_dbt_translator=TRANSLATOR,
+    backfill_policy=ONE_RUN,
+    pool="duckdb_build",
+)
+def dbt_models(
+    context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Rebuild the months whose episodes changed and those that the run was asked for, and test what was built."""
+    tests: dict[str, dict[str, Any]] = {}
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["info"]["name"] == "LogTestResult":
+            name = event["data"]["node_info"]["unique_id"]
+            # A test runs once per stretch of months; one failure among them is its result.
+            if name not in tests or tests[name]["data"]["status"] not in _FAILED:
+                tests[name] = event
+
+    months = sorted({*changed_months(platform.lake, platform.home), *months_of(context)})
+    selected = sorted((key.path[-1] for key in context.selected_asset_keys), key=_layer)
+    try:
+        built = Transformation(platform.home).build(
+            months, select=" ".join(selected) if context.is_subset else None, on_event=hear
+        )
+    except TransformFailed as fault:
+        yield from _check_results(context, tests)
+        raise dg.Failure(str(fault), allow_retries=False) from fault
+    counts = row_counts(platform.home.build_db)
+    for name in selected:
+        yield dg.MaterializeResult(asset_key=name, metadata=_metadata(context, name, built, counts))
+    yield from _check_results(context, tests)
+
+
+def _metadata(
+    context: dg.AssetExecutionContext, name: str, built: BuildResult, counts: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return a model's metadata; a monthly one gets a materialisation for each month that was rebuilt."""
+    metadata: dict[str, Any] = {"dagster/row_count": counts[name]} if name in counts else {}
+    if TRANSLATOR.get_partitions_def(_props(name)) is not None:
+        metadata["months_rebuilt"] = dg.MetadataValue.json([f"{month:%Y-%m}" for month in built.months])
+        for key in partition_keys(set(built.months) - set(months_of(context))):
+            context.log_event(dg.AssetMaterialization(name, partition=key))
+    return metadata
+
+
+def _props(name: str) -> Mapping[str, Any]:
+    return next(n for n in MANIFEST["nodes"].values() if n["resource_type"] == "model" and n["name"] == name)
+
+
+def _layer(name: str) -> tuple[int, str]:
+    """Sort models as they feed each other: Dagster takes results of an asset only after those it depends on."""
+    return _LAYERS.index(_props(name)["fqn"][1]), name
+
+
+def _check_results(
+    context: dg.AssetExecutionContext, tests: Mapping[str, dict[str, Any]]
+) -> Iterator[dg.AssetCheckResult]:
+    for event in tests.values():
+        message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
+        for result in message.to_default_asset_events(MANIFEST, TRANSLATOR, context):
+            if isinstance(result, dg.AssetCheckResult):
+                yield result
+
+
+@dg.asset(
+    deps=[dg.AssetKey(n["name"]) for n in MANIFEST["nodes"].values() if n["fqn"][1:2] == ["marts"] and n["resource_type"] == "model"],
+    kinds={"duckdb"},
+    owners=["team:analytics"],
+    pool="duckdb_build",
+)
+def warehouse(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """The marts for everybody: a read-only DuckDB file, replaced whole, so that a reader never meets a lock."""
+    home = platform.home
+    with build_lock(home):
+        counts = publish(home.build_db, home.served_db, schemas=SERVED_SCHEMAS)
+    rows = [dg.TableRecord({"table": table, "rows": count}) for table, count in sorted(counts.items())]
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(str(home.served_db)),
+            "bytes": home.served_db.stat().st_size,
+            "tables": dg.MetadataValue.table(records=rows),
+        }
+    )

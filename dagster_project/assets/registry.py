@@ -1,0 +1,52 @@
+"""The registry's assets: the shipped pack in the database, and the lake's copy of what is governed."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from dagster_project.metadata import column_schema
+from dagster_project.platform import Platform
+from lake.tables import MIRRORED
+from registry.loader import BOOTSTRAP, PACK, load_pack
+
+
+@dg.asset(kinds={"sqlite", "json"}, owners=["team:platform"])
+def registry_pack(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """Roles, skills, policies, event schemas, agents, ontology and workflows that are shipped, loaded into the registry.
+
+    Only what is absent is added: what a publication changed is never overruled by a file.
+    """
+    loaded = load_pack(platform.registry, PACK, actor=BOOTSTRAP, now=datetime.now(UTC))
+    return dg.MaterializeResult(
+        metadata={
+            "changed": loaded.changed,
+            "pack_digest": loaded.digest,
+            **{f"{kind}_added": count for kind, count in loaded.documents.items()},
+        },
+        data_version=dg.DataVersion(loaded.digest),
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            ["registry", spec.name],
+            deps=["registry_pack", "run_episode", "publication_queue"],
+            description=f"Copy of the registry's table for the marts. {spec.description}\n\nGrain: {spec.grain}.",
+            kinds={"deltalake"},
+            owners=["team:platform"],
+            metadata={"dagster/column_schema": column_schema(spec), "dagster/table_name": f"lake.{spec.name}"},
+        )
+        for spec in MIRRORED
+    ],
+    pool="registry_mirror",
+)
+def registry_mirror(platform: dg.ResourceParam[Platform]) -> Iterator[dg.MaterializeResult]:
+    """What is governed, and the batches with their accounting, as the lake's marts read them."""
+    for spec in MIRRORED:
+        rows = platform.registry.frame(spec)
+        is_changed = platform.lake.mirror(spec, rows)
+        yield dg.MaterializeResult(
+            asset_key=["registry", spec.name], metadata={"dagster/row_count": rows.height, "changed": is_changed}
+        )

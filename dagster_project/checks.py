@@ -1,0 +1,157 @@
+"""Checks: what the platform promises of a table, judged on the months that changed since they were last judged.
+
+Great Expectations takes seconds to import, so it is imported where it runs, never by the code location. What is reported
+of a failing row is its key, never a value.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from dagster_project.platform import Platform, first_month
+from lake.spec import MONTH
+from lake.tables import EVENT_BUS
+from registry.cursors import changed_months, remember_months
+from registry.loader import event_schemas
+
+STAGE = "event_bus_quality"
+_SHOWN_KEYS = 5
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One expectation on `event_bus`: Great Expectations' type and arguments, and what is told to people."""
+
+    expectation: str
+    arguments: dict[str, Any]
+    description: str
+
+
+def promises(topics: list[str]) -> dict[str, Promise]:
+    """Return the suite on `event_bus` by the name of the check."""
+    return {
+        "event_id_is_given": Promise("ExpectColumnValuesToNotBeNull", {"column": "event_id"}, "Every event has its id."),
+        "event_id_is_unique": Promise(
+            "ExpectColumnValuesToBeUnique", {"column": "event_id"}, "No event is in a month twice."
+        ),
+        "topic_is_registered": Promise(
+            "ExpectColumnValuesToBeInSet", {"column": "topic", "value_set": topics}, "Every topic has a schema."
+        ),
+        "payload_is_an_object": Promise(
+            "ExpectColumnValuesToMatchRegex",
+            {"column": "payload", "regex": r"(?s)^\s*\{.*\}\s*$"},
+            "Every payload is a JSON object.",
+        ),
+        "month_is_of_its_time": Promise(
+            "ExpectColumnPairValuesToBeEqual",
+            {"column_A": MONTH, "column_B": "produced_month"},
+            "The partition is the month of produced_at.",
+        ),
+        "content_hash_is_sha256": Promise(
+            "ExpectColumnValuesToMatchRegex",
+            {"column": "content_hash", "regex": "^[0-9a-f]{64}$"},
+            "Every event carries the hash of its content.",
+        ),
+        "time_is_sane": Promise(
+            "ExpectColumnValuesToBeBetween",
+            {"column": "ahead_days", "max_value": 1.0},
+            "No event was produced more than a day after it arrived.",
+        ),
+        "month_is_kept": Promise(
+            "ExpectColumnValuesToBeBetween",
+            {"column": "month_number", "min_value": int(f"{first_month():%Y%m}")},
+            "No live event is older than the first month.",
+        ),
+    }
+
+
+@dg.multi_asset_check(
+    name="event_bus_suite",
+    specs=[
+        dg.AssetCheckSpec(name, asset=EVENT_BUS.name, blocking=True, description=promise.description)
+        for name, promise in promises([]).items()
+    ],
+    can_subset=True,
+    pool="great_expectations",
+)
+def event_bus_suite(
+    context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+) -> Iterator[dg.AssetCheckResult]:
+    """The suite on `event_bus`, month by month. A month that fails is judged again by the next run."""
+    names = {key.name for key in context.selected_asset_check_keys}
+    suite = {n: p for n, p in promises(sorted(event_schemas(platform.registry))).items() if n in names}
+    marks = platform.lake.fingerprints(EVENT_BUS)
+    months = sorted(changed_months(platform.registry, STAGE, marks) & marks.keys())
+    failures: dict[str, list[str]] = {name: [] for name in suite}
+    rows = 0
+    for month in months:
+        frame = _frame(platform, [month])
+        rows += frame.height
+        for name, keys in _judge(frame, suite).items():
+            failures[name] += keys
+    if not any(failures.values()) and len(suite) == len(promises([])):
+        remember_months(platform.registry, STAGE, marks, months, now=datetime.now(UTC))
+    for name, keys in failures.items():
+        yield dg.AssetCheckResult(
+            check_name=name,
+            passed=not keys,
+            metadata={
+                "rows_judged": rows,
+                "months_judged": dg.MetadataValue.json([f"{month:%Y-%m}" for month in months]),
+                "rows_failing": len(keys),
+                "keys_failing": dg.MetadataValue.json(keys[:_SHOWN_KEYS]),
+            },
+        )
+
+
+def _frame(platform: Platform, months: list[Any]) -> pl.DataFrame:
+    ahead = (pl.col("produced_at") - pl.col("created_at")).dt.total_seconds() / 86_400
+    return (
+        platform.lake.scan(EVENT_BUS, months=months)
+        .with_columns(
+            produced_month=pl.col("produced_at").dt.truncate("1mo").dt.strftime("%Y-%m-%d"),
+            ahead_days=ahead,
+            month=pl.col(MONTH).dt.strftime("%Y-%m-%d"),
+            month_number=pl.col(MONTH).dt.strftime("%Y%m").cast(pl.Int64),
+        )
+        .select("event_id", "topic", "payload", MONTH, "produced_month", "month_number", "content_hash", "ahead_days")
+        .collect()
+    )
+
+
+def _judge(frame: pl.DataFrame, suite: dict[str, Promise]) -> dict[str, list[str]]:
+    """Return the event ids that break each promise."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+    import great_expectations.expectations as expectations
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    batch = (
+        context.data_sources.add_pandas("lake")
+        .add_dataframe_asset(EVENT_BUS.name)
+        .add_batch_definition_whole_dataframe("month")
+        .get_batch({"dataframe": frame.to_pandas()})
+    )
+    stated = gx.ExpectationSuite(
+        name=EVENT_BUS.name,
+        expectations=[
+            getattr(expectations, promise.expectation)(**promise.arguments, meta={"check": name})
+            for name, promise in suite.items()
+        ],
+    )
+    results = batch.validate(stated, result_format={"result_format": "COMPLETE", "include_unexpected_rows": False})
+    broken: dict[str, list[str]] = {}
+    for result in results.results:
+        name = result.expectation_config.meta["check"]
+        positions = (result.result or {}).get("unexpected_index_list") or []
+        broken[name] = [] if result.success else [frame["event_id"][position] or "(none)" for position in positions]
+        if not result.success and not broken[name]:
+            # An expectation that could not be evaluated has not been met.
+            broken[name] = ["(not evaluated)"]
+    return broken

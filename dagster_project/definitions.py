@@ -1,0 +1,37 @@
+"""The code location: every asset, check, job and resource, put together.
+
+Importing it opens nothing: no table, no database, no frame is touched before a step runs.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.assets import DBT, GROUPS
+from dagster_project.checks import event_bus_suite
+from dagster_project.jobs import JOBS
+from dagster_project.resources import platform_resource
+
+FORKSERVER = dg.multiprocess_executor.configured(
+    {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": ["dagster_project.definitions"]}}}
+)
+
+
+def build_definitions(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Return the definitions, with `resource_overrides` in place of resources of the same name."""
+    assets = [
+        definition.map_asset_specs(lambda spec, group=group: spec.replace_attributes(group_name=group))
+        for group, definitions in GROUPS.items()
+        for definition in definitions
+    ]
+    return dg.Definitions(
+        assets=[*assets, *DBT],
+        asset_checks=[event_bus_suite],
+        jobs=JOBS,
+        resources={"platform": platform_resource, **(resource_overrides or {})},
+        executor=FORKSERVER,
+    )
+
+
+defs = build_definitions()

@@ -1,0 +1,34 @@
+"""Jobs: the assets that run together.
+
+They run in one process, because starting one per step costs more than the steps.
+"""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+
+def _job(name: str, selection: dg.AssetSelection, description: str) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name, selection=selection, description=description, executor_def=dg.in_process_executor
+    )
+
+
+def _everything_but(*keys: str) -> dg.AssetSelection:
+    return dg.AssetSelection.all() - dg.AssetSelection.assets(*keys)
+
+
+LOOP = _job(
+    "loop",
+    _everything_but("demonstration_stream", "event_log"),
+    "What landed is ingested, executed, reflected on and shown in the marts.",
+)
+DEMONSTRATION = _job(
+    "demonstration", _everything_but("event_log"), "The loop over eighteen months of simulated accounts payable."
+)
+BACKFILL = _job(
+    "backfill",
+    _everything_but("demonstration_stream", "event_bus", "event_dead_letter", "run_episode", "step_run")
+    - dg.AssetSelection.checks_for_assets("event_bus"),
+    "An event log becomes history, is reflected on and shown in the marts.",
+)
+JOBS = (LOOP, DEMONSTRATION, BACKFILL)

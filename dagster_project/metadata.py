@@ -1,0 +1,88 @@
+"""Metadata: how tables, counts and accounting are shown to the reader of the Dagster UI. Keys and counts, never values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.partitions import months_of, partition_keys
+from dagster_project.platform import Platform
+from ingest.events import Accounting
+from lake.months import Month
+from lake.spec import MONTH, TableSpec
+
+_TYPES = {"text": "string", "json": "string (JSON)", "bool": "boolean", "double": "double", "ratio": "double (0..1)"}
+
+
+def column_schema(spec: TableSpec) -> dg.TableSchema:
+    """Return the table's columns as Dagster shows them."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            _TYPES.get(column.kind.value, column.kind.value),
+            description=column.description,
+            constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=spec.key == (column.name,)),
+            tags={"pii": ""} if column.pii else None,
+        )
+        for column in spec.columns
+    ]
+    if spec.is_monthly:
+        columns.append(dg.TableColumn(MONTH, "date", description=f"Month of {spec.time_column}; the partition."))
+    return dg.TableSchema(columns=columns)
+
+
+def table_spec(spec: TableSpec, **options: Any) -> dg.AssetSpec:
+    """Return the asset of a lake table, with the description, columns and kind that its spec states."""
+    return dg.AssetSpec(
+        **{
+            "key": spec.name,
+            "description": f"{spec.description}\n\nGrain: {spec.grain}. Key: {', '.join(spec.key)}.",
+            "kinds": {"deltalake", "polars"},
+            "metadata": {"dagster/column_schema": column_schema(spec), "dagster/table_name": f"lake.{spec.name}"},
+            **options,
+        }
+    )
+
+
+def accounting(records: Accounting) -> dict[str, int]:
+    """Return what became of the records read; read = accepted + rejected + duplicates."""
+    return {
+        "records_read": records.read,
+        "records_accepted": records.accepted,
+        "records_rejected": records.rejected,
+        "records_duplicate": records.duplicates,
+    }
+
+
+def touched(
+    context: dg.AssetExecutionContext, platform: Platform, spec: TableSpec, rows: Mapping[Month, int]
+) -> dict[str, Any]:
+    """Log a materialisation of every month that the run touched beyond its own, and return the metadata of the whole.
+
+    A batch holds what came, whatever month it belongs to; Dagster records by itself only the months that the run was
+    asked for. Months before the first partition are in the metadata alone.
+    """
+    held = platform.lake.stats(spec)
+    asked = set(months_of(context))
+    for month in sorted(set(rows) - asked):
+        if partition_keys([month]):
+            size = held.get(month)
+            context.log_event(
+                dg.AssetMaterialization(
+                    spec.name,
+                    partition=month.isoformat(),
+                    metadata={
+                        "rows_added": rows[month],
+                        "dagster/partition_row_count": size.rows if size else 0,
+                        "bytes": size.bytes if size else 0,
+                    },
+                )
+            )
+    months = [f"{month:%Y-%m}" for month in sorted(rows)]
+    return {
+        "rows_added": sum(rows.values()),
+        "months_touched": dg.MetadataValue.json(months),
+        "dagster/row_count": sum(size.rows for size in held.values()),
+        "bytes": sum(size.bytes for size in held.values()),
+        **({"delta_version": version} if (version := platform.lake.version(spec)) is not None else {}),
+    }

@@ -1,0 +1,68 @@
+"""The platform: the rooms of one home, opened together.
+
+It knows no orchestrator, so that a command that only looks at a home does not pay for importing one.
+"""
+
+import os
+from datetime import UTC, datetime
+from functools import cached_property
+
+from guard.redaction import Redactor
+from ingest.landing import Landing
+from ingest.validation import Door
+from lake.home import Demonstration, Home
+from lake.months import Month, parse_month
+from lake.store import Lake
+from registry.database import Registry
+from registry.loader import event_schemas
+from runtime.skills.simulated import SimulatedSkills
+
+FIRST_MONTH = "RWCM_FIRST_MONTH"
+
+
+def first_month() -> Month:
+    """Return the earliest month of live events, 2000-01 unless `RWCM_FIRST_MONTH` says otherwise."""
+    return parse_month(os.environ.get(FIRST_MONTH) or "2000-01")
+
+
+class Platform:
+    """One home with its lake, registry and landing zone; each is opened at its first use."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home.prepare()
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake(self.home.lake)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry.open(os.environ.get("RWCM_REGISTRY_URL") or self.home.registry_db)
+
+    @cached_property
+    def landing(self) -> Landing:
+        return Landing(self.home.landing)
+
+    @cached_property
+    def skills(self) -> SimulatedSkills:
+        return SimulatedSkills(self.home.simulated)
+
+    @property
+    def demonstration(self) -> Demonstration | None:
+        """What the home's demonstration was fixed to; None in a home that has none."""
+        return self.home.demonstration()
+
+    def door(self) -> Door:
+        """Return a validator over the schemas registered now."""
+        return Door(
+            event_schemas(self.registry),
+            redactor=Redactor.from_file(self.home.redaction_key),
+            first_month=first_month(),
+        )
+
+    def now(self) -> datetime:
+        """Return the moment that the home takes for now: that of its demonstration, else the clock's."""
+        return self.demonstration.as_of if self.demonstration else datetime.now(UTC)
+
+    def close(self) -> None:
+        self.registry.close()
