@@ -48,7 +48,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--events", default=20_000, show_default=True, type=click.IntRange(100, 5_000_000), help="Records to land.")
+@click.option(
+    "--events", default=20_000, show_default=True, type=click.IntRange(100, 5_000_000), help="Records to land."
+)
 @click.option("--seed", default=7, show_default=True, help="Another seed gives another world.")
 @_said_clearly
 def run(events: int, seed: int) -> None:
@@ -65,7 +67,9 @@ def run(events: int, seed: int) -> None:
 
 @main.command()
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--name", default="", help="Name of the log and of its workflow WF-LOG-<name>; the file's name by default.")
+@click.option(
+    "--name", default="", help="Name of the log and of its workflow WF-LOG-<name>; the file's name by default."
+)
 @click.option("--timezone", "time_zone", default="UTC", show_default=True, help="Zone of times that state none.")
 @click.option("--case-column", default="", help="CSV column of the case; known headings are found without.")
 @click.option("--activity-column", default="", help="CSV column of the activity.")

@@ -31,7 +31,9 @@ def run_demonstration(home: Home, *, events: int, seed: int) -> None:
     records, queue = done["event_bus"], done["publication_queue"]
     has_changed = bool(records["records_read"] or done["run_episode"]["rows_added"] or queue["proposals_new"])
     if not has_changed:
-        console.print("\n[bold]Nothing changed:[/bold] everything that landed was ingested, executed and reflected on before.")
+        console.print(
+            "\n[bold]Nothing changed:[/bold] everything that landed was ingested, executed and reflected on before."
+        )
     _print_records("Records of the landing zone", records)
     platform = Platform(home)
     outcomes = platform.lake.scan(RUN_EPISODE, columns=["outcome"]).collect()["outcome"].value_counts(sort=True).rows()
@@ -84,7 +86,9 @@ def _run(home: Home, job: str, config: Mapping[str, Any]) -> Metadata:
     except RunFailed as fault:
         for step, message in fault.steps.items():
             errors.print(f"rwcm: {step} failed: {message}", soft_wrap=True, markup=False)
-        errors.print(f"rwcm: nothing is lost; correct the cause and repeat. The run is {fault.run_id} in the UI: make dev")
+        errors.print(
+            f"rwcm: nothing is lost; correct the cause and repeat. The run is {fault.run_id} in the UI: make dev"
+        )
         raise SystemExit(1) from None
 
 

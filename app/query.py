@@ -32,7 +32,9 @@ def print_query(home: Home, sql: str, *, as_json: bool, limit: int) -> None:
     except duckdb.Error as fault:
         raise Refused(f"the query was refused: {fault}") from None
     if as_json:
-        click.echo(json.dumps([dict(zip(names, map(_plain, row), strict=True)) for row in rows[:limit]], ensure_ascii=False))
+        click.echo(
+            json.dumps([dict(zip(names, map(_plain, row), strict=True)) for row in rows[:limit]], ensure_ascii=False)
+        )
     else:
         shown = Table(*names, box=None, header_style="bold")
         for row in rows[:limit]:

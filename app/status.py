@@ -19,7 +19,9 @@ def describe(home: Home) -> dict[str, Any]:
     if not found["exists"]:
         return found
     fixed = home.demonstration()
-    found["demonstration"] = None if fixed is None else {"as_of": fixed.as_of, "seed": fixed.seed, "events": fixed.events}
+    found["demonstration"] = (
+        None if fixed is None else {"as_of": fixed.as_of, "seed": fixed.seed, "events": fixed.events}
+    )
     found["lake"] = _lake(Lake(home.lake))
     found["warehouse"] = _warehouse(home)
     registry = Registry.open(home.registry_db)
@@ -64,7 +66,9 @@ def _lake(lake: Lake) -> dict[str, Any]:
 def _warehouse(home: Home) -> dict[str, Any] | None:
     try:
         with read(home.served_db) as warehouse:
-            rows = warehouse.execute("select schema_name || '.' || table_name, estimated_size from duckdb_tables()").fetchall()
+            rows = warehouse.execute(
+                "select schema_name || '.' || table_name, estimated_size from duckdb_tables()"
+            ).fetchall()
     except (WarehouseMissing, duckdb.Error):
         return None
     return {"path": str(home.served_db), "bytes": home.served_db.stat().st_size, "tables": dict(rows)}

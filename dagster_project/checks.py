@@ -1,7 +1,7 @@
 """Checks: what the platform promises of a table, judged on the months that changed since they were last judged.
 
-Great Expectations takes seconds to import, so it is imported where it runs, never by the code location. What is reported
-of a failing row is its key, never a value.
+Great Expectations takes seconds to import, so it is imported where it runs, never by the code location. What is
+reported of a failing row is its key, never a value.
 """
 
 import os
@@ -35,7 +35,9 @@ class Promise:
 def promises(topics: list[str]) -> dict[str, Promise]:
     """Return the suite on `event_bus` by the name of the check."""
     return {
-        "event_id_is_given": Promise("ExpectColumnValuesToNotBeNull", {"column": "event_id"}, "Every event has its id."),
+        "event_id_is_given": Promise(
+            "ExpectColumnValuesToNotBeNull", {"column": "event_id"}, "Every event has its id."
+        ),
         "event_id_is_unique": Promise(
             "ExpectColumnValuesToBeUnique", {"column": "event_id"}, "No event is in a month twice."
         ),
@@ -131,7 +133,7 @@ def _judge(frame: pl.DataFrame, suite: dict[str, Promise]) -> dict[str, list[str
     import great_expectations.expectations as expectations
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     batch = (
         context.data_sources.add_pandas("lake")
         .add_dataframe_asset(EVENT_BUS.name)
@@ -148,6 +150,7 @@ def _judge(frame: pl.DataFrame, suite: dict[str, Promise]) -> dict[str, list[str
     results = batch.validate(stated, result_format={"result_format": "COMPLETE", "include_unexpected_rows": False})
     broken: dict[str, list[str]] = {}
     for result in results.results:
+        assert result.expectation_config is not None
         name = result.expectation_config.meta["check"]
         positions = (result.result or {}).get("unexpected_index_list") or []
         broken[name] = [] if result.success else [frame["event_id"][position] or "(none)" for position in positions]

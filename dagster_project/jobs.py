@@ -8,9 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 
 def _job(name: str, selection: dg.AssetSelection, description: str) -> UnresolvedAssetJobDefinition:
-    return dg.define_asset_job(
-        name, selection=selection, description=description, executor_def=dg.in_process_executor
-    )
+    return dg.define_asset_job(name, selection=selection, description=description, executor_def=dg.in_process_executor)
 
 
 def _everything_but(*keys: str) -> dg.AssetSelection:

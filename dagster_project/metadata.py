@@ -1,4 +1,4 @@
-"""Metadata: how tables, counts and accounting are shown to the reader of the Dagster UI. Keys and counts, never values."""
+"""Metadata: how tables, counts and accounting are shown in the Dagster UI. Keys and counts, never values."""
 
 from collections.abc import Mapping
 from typing import Any

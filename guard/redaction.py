@@ -32,7 +32,7 @@ class Redactor:
 
     @classmethod
     def from_file(cls, path: Path) -> "Redactor":
-        """Return the redactor whose key lies in `path`; the first call makes a random key that only its owner can read."""
+        """Return the redactor whose key lies in `path`; the first call makes a random key, readable by its owner."""
         if not path.exists():
             partial = path.with_name(f".{path.name}.{os.getpid()}")
             with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

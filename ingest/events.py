@@ -1,14 +1,14 @@
 """Ingestion: landed files become accepted events, dead letters and known duplicates, each record exactly once.
 
-The accounting always closes, per file, per batch and per month: read = accepted + rejected + duplicates. A batch and its
-files are named in the registry before anything is read, and every row follows from its record, so a batch that was
+The accounting always closes, per file, per batch and per month: read = accepted + rejected + duplicates. A batch and
+its files are named in the registry before anything is read, and every row follows from its record, so a batch that was
 interrupted is done again under its name and adds nothing twice.
 """
 
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -227,7 +227,7 @@ def _split_events(
     The same id with the same content is a duplicate, in this chunk and against every month kept. A row that this very
     batch committed before it was interrupted counts as accepted again, and the append will find it there.
     """
-    known = _known_events([item.verdict.event_id for item in events], lake)  # type: ignore[union-attr]
+    known = _known_events([item.verdict.event_id for item in events if isinstance(item.verdict, Accepted)], lake)
     fresh, conflicts = [], []
     for item in events:
         event = item.verdict
@@ -248,7 +248,7 @@ def _known_events(ids: list[str], lake: Lake) -> dict[str, tuple[str, str, str, 
     columns = ["event_id", "content_hash", "batch_id", "file_id", "file_offset"]
     wanted = pl.LazyFrame({"event_id": ids}, schema={"event_id": pl.String}).unique()
     held = lake.scan(EVENT_BUS, columns=columns).join(wanted, on="event_id", how="semi").collect()
-    return {event_id: place for event_id, *rest in held.iter_rows() for place in [tuple(rest)]}  # type: ignore[misc]
+    return {row[0]: (row[1], row[2], row[3], row[4]) for row in held.iter_rows()}
 
 
 def _split_dead_letters(
@@ -377,9 +377,13 @@ def _sweep(registry: Registry, landing: Landing) -> None:
     file, batch = TABLES[LANDING_FILE.name], TABLES[BATCH.name]
     for folder in landing.claimed.iterdir():
         with registry.read() as connection:
-            kept = connection.execute(
-                sa.select(file.c.file_name)
-                .join(batch, batch.c.batch_id == file.c.batch_id)
-                .where(file.c.batch_id == folder.name, sa.or_(file.c.state != "deleted", batch.c.state == "open"))
-            ).scalars()
-            landing.release(folder.name, keep=set(kept))
+            kept: Sequence[str] = (
+                connection.execute(
+                    sa.select(file.c.file_name)
+                    .join(batch, batch.c.batch_id == file.c.batch_id)
+                    .where(file.c.batch_id == folder.name, sa.or_(file.c.state != "deleted", batch.c.state == "open"))
+                )
+                .scalars()
+                .all()
+            )
+        landing.release(folder.name, keep=set(kept))

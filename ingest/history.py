@@ -1,8 +1,8 @@
 """History: an event log becomes closed episodes and step runs, without going through the engine.
 
-One log is one workflow, `WF-LOG-<name>`; one case is one episode; one event of the log is one step run, in the log's order
-with every tie kept. The same case again is a duplicate, whatever the file's format; the same case with other events is
-refused, since what is recorded is not changed.
+One log is one workflow, `WF-LOG-<name>`; one case is one episode; one event of the log is one step run, in the log's
+order with every tie kept. The same case again is a duplicate, whatever the file's format; the same case with other
+events is refused, since what is recorded is not changed.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """The landing zone: the single way in for events, and the only place where raw records lie.
 
-A writer puts a file into `inbox/` under a name that starts with a dot and renames it when it is complete. A batch claims
-files by moving them into `claimed/<batch>/`; there a file stays until its batch is recorded, and longer only while dead
-letters point into it.
+A writer puts a file into `inbox/` under a name that starts with a dot and renames it when it is complete. A batch
+claims files by moving them into `claimed/<batch>/`; there a file stays until its batch is recorded, and longer only
+while dead letters point into it.
 """
 
 import hashlib

@@ -87,7 +87,8 @@ class Home:
                 folder.chmod(0o700)
         except OSError as error:
             raise HomeFault(
-                f"{self.root} cannot hold the platform's state ({error.strerror}); name a folder you may write with RWCM_HOME"
+                f"{self.root} cannot hold the platform's state ({error.strerror}); "
+                "name a folder you may write with RWCM_HOME"
             ) from None
         return self
 

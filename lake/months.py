@@ -5,7 +5,7 @@ boundary belongs to exactly one month.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timezone, UTC
+from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 Month: TypeAlias = date

@@ -135,10 +135,7 @@ class Lake:
 
         A table that does not exist yet is empty.
         """
-        if not self.exists(spec):
-            frame = spec.empty().lazy()
-        else:
-            frame = pl.scan_delta(str(self.path(spec)))
+        frame = pl.scan_delta(str(self.path(spec))) if self.exists(spec) else spec.empty().lazy()
         if months is not None:
             frame = frame.filter(pl.col(MONTH).is_in(list(months)))
         return frame.select(list(columns) if columns is not None else spec.names)
@@ -237,7 +234,7 @@ class Lake:
         return {month: hashlib.sha256("\n".join(group).encode()).hexdigest() for month, group in paths.iter_rows()}
 
     def _files(self, spec: TableSpec) -> pl.DataFrame:
-        """Return one row per data file: path, size_bytes, num_records, month, and the statistics as Delta names them."""
+        """Return one row per data file: path, size_bytes, num_records, month, and bounds as Delta names them."""
         empty = pl.DataFrame(
             schema={"path": pl.String, "size_bytes": pl.Int64, "num_records": pl.Int64, MONTH: pl.Date}
             | {f"{bound}.{c.name}": pl.Date for c in spec.columns if c.kind == Kind.DATE for bound in ("min", "max")}
@@ -248,7 +245,7 @@ class Lake:
         if actions.is_empty():
             return empty
         month = pl.col(f"partition.{MONTH}") if spec.is_monthly else pl.lit(None, dtype=pl.Date)
-        return actions.with_columns(month.alias(MONTH)).select(empty.columns).cast(dict(empty.schema))
+        return actions.with_columns(month.alias(MONTH)).select(empty.columns).cast(empty.schema)
 
     def version(self, spec: TableSpec) -> int | None:
         """Return the table's Delta version, or None where there is no table."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from lake.months import Month
+from lake.months import Month, parse_month
 from lake.tables import CURSOR
 from registry.database import TABLES, Registry, upsert
 
@@ -18,7 +18,7 @@ def changed_months(registry: Registry, stage: str, marks: Mapping[Month, str]) -
     table = TABLES[CURSOR.name]
     with registry.read() as connection:
         rows = connection.execute(sa.select(table.c.position, table.c.state).where(table.c.stage == stage)).all()
-    known = {Month.fromisoformat(position): state for position, state in rows}
+    known = {parse_month(str(position)): state for position, state in rows}
     return {month for month in known.keys() | marks.keys() if known.get(month) != marks.get(month)}
 
 

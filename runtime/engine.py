@@ -2,7 +2,8 @@
 
 The frontier holds, per step, the episodes that stand on it. Each turn takes one step, binds its parameters, calls its
 skill once for all of them, records the step runs and routes every episode by what came back. There is no clock and no
-random number in here: an episode's time runs on from its start by what its steps took, and chance follows from its seed.
+random number in here: an episode's time runs on from its start by what its steps took, and chance follows from its
+seed.
 """
 
 import json
@@ -28,19 +29,19 @@ MAX_VISITS = 1_000
 
 EPISODES = pl.Schema(
     {
-        "episode_id": pl.String,
-        "trigger_id": pl.String,
-        "trigger_event_id": pl.String,
-        "payload": pl.String,
+        "episode_id": pl.String(),
+        "trigger_id": pl.String(),
+        "trigger_event_id": pl.String(),
+        "payload": pl.String(),
         "started_at": pl.Datetime("us", "UTC"),
-        "seed": pl.Int64,
-        "context_hash": pl.String,
-        "state": pl.String,
+        "seed": pl.Int64(),
+        "context_hash": pl.String(),
+        "state": pl.String(),
     }
 )
 """Columns of the episodes to run; `state` is null for a new one, else what `Waiting` kept."""
 
-AWAITED = pl.Schema({"key": pl.String, "at": pl.Datetime("us", "UTC"), "payload": pl.String})
+AWAITED = pl.Schema({"key": pl.String(), "at": pl.Datetime("us", "UTC"), "payload": pl.String()})
 """Columns of awaited events: the value they correlate by, their time and payload."""
 
 
@@ -54,20 +55,20 @@ class Evaluable(Protocol):
 
 
 FindAwaited = Callable[[Await, Sequence[str]], pl.DataFrame]
-"""Returns the events (`AWAITED`) of an await's topic whose correlating members have one of the keys as their values; a key
-is the JSON list of these values in the await's order."""
+"""Returns the events (`AWAITED`) of an await's topic whose correlating members have the values of one of the keys; a
+key is the JSON list of these values in the await's order."""
 
-_RESULT = pl.Schema({**RESULT_SCHEMA, "attempt": pl.Int32, "waited_ms": pl.Int64})
+_RESULT = pl.Schema({**RESULT_SCHEMA, "attempt": pl.Int32(), "waited_ms": pl.Int64()})
 _SUCCESS, _FAILED, _TIMEOUT = "success", "failed", "timeout"
 _STEP_RUNS = pl.Schema(
     {
-        "row": pl.Int64,
-        "step_id": pl.String,
-        "seq": pl.Int32,
-        "start_us": pl.Int64,
-        "end_us": pl.Int64,
-        "status": pl.String,
-        "input": pl.String,
+        "row": pl.Int64(),
+        "step_id": pl.String(),
+        "seq": pl.Int32(),
+        "start_us": pl.Int64(),
+        "end_us": pl.Int64(),
+        "status": pl.String(),
+        "input": pl.String(),
         **_RESULT,
     }
 )
@@ -116,7 +117,8 @@ class Executed:
     Attributes:
         closed: one row per closed episode: episode_id, ended_at, outcome.
         step_runs: their step runs: episode_id, step_id, seq, attempt, times, status and what the skills returned.
-        waiting: one row per episode that waits: episode_id, step_id, await_topic, await_key, waiting_since, due_at, state.
+        waiting: one row per episode that waits: episode_id, step_id, await_topic, await_key, waiting_since, due_at and
+            state.
     """
 
     closed: pl.DataFrame
@@ -159,7 +161,7 @@ class _Batch:
         self.now_us = _microseconds(now)
         self.episodes = episodes
         self.ids: list[str] = episodes["episode_id"].to_list()
-        self.trigger = Documents(episodes["payload"])
+        self.trigger = Documents(episodes["payload"].to_list())
         self.outputs = {step_id: Documents([None] * count) for step_id in self.steps}
         self.latest: list[list[str]] = [[] for _ in range(count)]  # steps with an output, newest last
         self.clock = episodes["started_at"].dt.epoch("us").to_numpy().copy()
@@ -307,7 +309,7 @@ class _Batch:
         call = Call(arguments, seeds, self._known(rows), binding)
         try:
             result = skill.run(call)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - an adapter's fault is a row, not the end of the batch
             return _failures(len(rows), ErrorCode.SKILL_FAULT, f"{skill_id} raised {type(error).__name__}")
         if result.schema != RESULT_SCHEMA or result.height != len(rows):
             return _failures(len(rows), ErrorCode.SCHEMA_MISMATCH, f"{skill_id} did not return what it promises")

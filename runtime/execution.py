@@ -37,6 +37,7 @@ BATCH_EPISODES = 50_000
 
 ENGINE = "engine"
 STAGE = "execute"
+_TOKENS = pl.struct(pl.col("token_in").alias("in"), pl.col("token_out").alias("out"))
 
 
 @dataclass
@@ -152,7 +153,7 @@ class _Runner:
         self.gathered.clear()
 
     def resume(self) -> None:
-        """Run the waiting episodes whose deadline has passed or whose event has come, under the version they began with."""
+        """Run the waiting episodes whose deadline has passed or event has come, under the version they began with."""
         table = TABLES[OPEN_EPISODE.name]
         with self.registry.read() as connection:
             waiting = connection.execute(sa.select(table).order_by(table.c.waiting_since)).mappings().all()
@@ -341,7 +342,7 @@ def _episode_rows(plan: Plan, episodes: pl.DataFrame, executed: Executed, batch_
     metrics = pl.struct(
         cost_ms="busy_ms",
         latency_ms="latency_ms",
-        tokens=pl.struct(**{"in": "token_in", "out": "token_out"}),
+        tokens=_TOKENS,
         error_rate="error_rate",
     )
     return (
@@ -384,7 +385,7 @@ def _step_rows(plan: Plan, episodes: pl.DataFrame, executed: Executed, batch_id:
         "latency_ms",
         "waited_ms",
         "cost_micros",
-        tokens=pl.struct(**{"in": "token_in", "out": "token_out"}),
+        tokens=_TOKENS,
         model="model",
         system="system",
         attempt="attempt",

@@ -38,15 +38,15 @@ TRANSIENT = frozenset({ErrorCode.CONNECTIVITY})
 
 RESULT_SCHEMA = pl.Schema(
     {
-        "output": pl.String,
-        "error_code": pl.String,
-        "error_message": pl.String,
-        "latency_ms": pl.Int64,
-        "cost_micros": pl.Int64,
-        "token_in": pl.Int32,
-        "token_out": pl.Int32,
-        "model": pl.String,
-        "system": pl.String,
+        "output": pl.String(),
+        "error_code": pl.String(),
+        "error_message": pl.String(),
+        "latency_ms": pl.Int64(),
+        "cost_micros": pl.Int64(),
+        "token_in": pl.Int32(),
+        "token_out": pl.Int32(),
+        "model": pl.String(),
+        "system": pl.String(),
     }
 )
 """Columns of what a skill returns, one row per row of the call; `output` is JSON text, null where there is an error."""

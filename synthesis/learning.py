@@ -50,7 +50,7 @@ def _marks(lake: Lake) -> dict[Month, str]:
 
 
 def reflect(lake: Lake, registry: Registry, *, now: datetime, months: Sequence[Month] = ()) -> Reflections:
-    """Reflect on the months whose runs changed, and on `months`; an insight that says the same is not recorded again."""
+    """Reflect on the months whose runs changed, and on `months`; what says the same is not recorded again."""
     marks = _marks(lake)
     wanted = changed_months(registry, REFLECT_STAGE, marks) | set(months)
     at_hand = sorted(wanted & marks.keys())

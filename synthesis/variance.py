@@ -82,7 +82,7 @@ class SustainedVariance:
                 "evidence": dict(self.evidence),
             },
             learning_signal={
-                "reward": -number(self.evidence["later"]["over_billed_share"], 4),
+                "reward": -self.evidence["later"]["over_billed_share"],
                 "confidence": number(self.confidence, 4),
             },
             proposed_actions=actions,
@@ -126,7 +126,7 @@ def compared_invoices(lake: Lake, step: CheckedStep) -> pl.DataFrame:
 def find_sustained(invoices: pl.DataFrame, step: CheckedStep) -> SustainedVariance | None:
     """Return the vendors whose over-billing within the tolerance is sustained, or None if there is none.
 
-    A vendor is flagged if, in the mined part, the lower bound of its mean variance is material (the bound allows for the
+    A vendor is flagged if, in the mined part, the lower bound of its mean variance is material (it allows for the
     number of vendors looked at) and its median is above zero in nearly all of its months. What fails the check already
     is left out: it is stopped today.
     """
@@ -198,7 +198,7 @@ def _prove(
             "invoices": flagged.height,
             "over_billed": above.height,
             "over_billed_share": number(share, 4),
-            "over_billed_amount": number((above["invoiced"] - above["ordered"]).sum(), 2),
+            "over_billed_amount": _excess(above),
             "mean_over_billing": number(flagged["variance"].mean() if flagged.height else None, 5),  # type: ignore[arg-type]
         },
     }
@@ -209,10 +209,15 @@ def _prove(
             "invoices": stopped.height,
             "of_these_vendors": of_flagged.height,
             "of_others": stopped.height - of_flagged.height,
-            "amount_above_order": number((of_flagged["invoiced"] - of_flagged["ordered"]).sum(), 2),
+            "amount_above_order": _excess(of_flagged),
             "share_of_all_accepted": number(stopped.height / later.height if later.height else 0.0, 4),
         }
     return evidence, _wilson_lower(above.height, flagged.height)
+
+
+def _excess(invoices: pl.DataFrame) -> Decimal | None:
+    """Return what the invoices are above their orders, in currency units."""
+    return number(float((invoices["invoiced"] - invoices["ordered"]).sum()), 2)
 
 
 def _wilson_lower(successes: int, trials: int, confidence: float = 0.95) -> float:

@@ -50,7 +50,9 @@ def demonstration_stream(config: DemonstrationConfig, platform: dg.ResourceParam
 
 @dg.multi_asset(
     specs=[
-        table_spec(spec, deps=["registry_pack", "demonstration_stream"], partitions_def=MONTHLY, owners=["team:platform"])
+        table_spec(
+            spec, deps=["registry_pack", "demonstration_stream"], partitions_def=MONTHLY, owners=["team:platform"]
+        )
         for spec in (EVENT_BUS, EVENT_DEAD_LETTER)
     ],
     partitions_def=MONTHLY,

@@ -21,7 +21,9 @@ class EventLogConfig(dg.Config):
     """The event log to import."""
 
     path: str = Field(default="", description="XES or CSV file, plain or gzipped; empty imports nothing.")
-    name: str = Field(default="", description="Names the log and its workflow WF-LOG-<name>; the file's name by default.")
+    name: str = Field(
+        default="", description="Names the log and its workflow WF-LOG-<name>; by default the file's name."
+    )
     time_zone: str = Field(default="UTC", description="Zone of times that state none.")
     case_column: str = Field(default="", description="CSV column of the case; known headings are found without.")
     activity_column: str = Field(default="", description="CSV column of the activity.")

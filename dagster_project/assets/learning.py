@@ -12,7 +12,7 @@ _REFLECTION = table_spec(REFLECTION_LOG)
 
 
 @dg.asset(
-    deps=["run_episode", "step_run"],
+    deps=["run_episode", "step_run", "event_log"],
     description=_REFLECTION.description,
     metadata=_REFLECTION.metadata,
     kinds=_REFLECTION.kinds,

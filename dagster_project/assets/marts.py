@@ -10,7 +10,6 @@ from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
 from dagster_project.partitions import MONTHLY, ONE_RUN, months_of, partition_keys
 from dagster_project.platform import Platform
-from lake.months import Month
 from lake.tables import MIRRORED
 from lake.transform import BuildResult, Transformation, TransformFailed, build_lock, changed_months, ensure_manifest
 from lake.warehouse import publish, row_counts
@@ -110,7 +109,7 @@ def _check_results(
 
 
 @dg.asset(
-    deps=[dg.AssetKey(n["name"]) for n in MANIFEST["nodes"].values() if n["fqn"][1:2] == ["marts"] and n["resource_type"] == "model"],
+    deps=[node["name"] for node in MANIFEST["nodes"].values() if node["path"].startswith("marts/")],
     kinds={"duckdb"},
     owners=["team:analytics"],
     pool="duckdb_build",

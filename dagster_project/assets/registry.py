@@ -13,7 +13,7 @@ from registry.loader import BOOTSTRAP, PACK, load_pack
 
 @dg.asset(kinds={"sqlite", "json"}, owners=["team:platform"])
 def registry_pack(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-    """Roles, skills, policies, event schemas, agents, ontology and workflows that are shipped, loaded into the registry.
+    """Roles, skills, policies, event schemas, agents, ontology and workflows that are shipped, put into the registry.
 
     Only what is absent is added: what a publication changed is never overruled by a file.
     """

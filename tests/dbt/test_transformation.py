@@ -17,7 +17,6 @@ import pytest
 from deltalake import DeltaTable
 
 import lake.transform
-from lake.months import month_range
 from lake.spec import Kind
 from lake.tables import BATCH, EVENT_DEAD_LETTER, RUN_EPISODE, STEP_RUN, WORKFLOW
 from lake.transform import MONTHLY, PROJECT, TransformFailed, ensure_manifest
