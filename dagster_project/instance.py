@@ -11,6 +11,7 @@ from lake.home import Home
 CONFIGURATION = """\
 # Written by the platform at the first run of a home; yours to change.
 telemetry: {enabled: false}
+nux: {enabled: false}
 python_logs: {managed_python_loggers: [rwcm], python_log_level: INFO}
 concurrency:
   runs: {max_concurrent_runs: 4, tag_concurrency_limits: [{key: dagster/backfill, limit: 2}]}
@@ -104,3 +105,7 @@ def _failures(result: Any) -> dict[str, str]:
             error = error.cause
         failures[event.step_key] = error.message.strip() if error else "failed"
     return failures
+
+
+if __name__ == "__main__":
+    print(prepare_instance(Home.from_environment().prepare()))  # noqa: T201 - for `make dev`

@@ -45,10 +45,8 @@ def test_an_empty_lake_builds_empty_marts(world: Any) -> None:
     result = world.build()
 
     assert result.months == ()
-    tables = world.query(
-        "select table_name, estimated_size from duckdb_tables() where schema_name = 'marts' order by 1"
-    )
-    assert tables == [
+    sizes = "select table_name, estimated_size from duckdb_tables() where schema_name = 'marts' order by 1"
+    assert world.query(sizes) == [
         (name, 0)
         for name in (
             "dead_letter_reason",
@@ -73,10 +71,8 @@ def test_a_row_on_the_boundary_belongs_to_one_month(world: Any) -> None:
 
     assert result.months == (JANUARY, FEBRUARY)
     assert set(result.models) >= {*MONTHLY_MODELS, "workflow_variant"}
-    assert world.query("select month, episodes from marts.workflow_kpi_monthly order by 1") == [
-        (JANUARY, 1),
-        (FEBRUARY, 1),
-    ]
+    kpis = "select month, episodes from marts.workflow_kpi_monthly order by 1"
+    assert world.query(kpis) == [(JANUARY, 1), (FEBRUARY, 1)]
     assert world.query("select episode_id, episode_month from marts.mv_step_telemetry order by 2") == [
         ("last", JANUARY),
         ("first", FEBRUARY),
@@ -146,8 +142,9 @@ def test_a_month_that_left_the_lake_leaves_the_warehouse(world: Any) -> None:
     assert world.changed() == [JANUARY]
     world.build()
 
-    for table in ("marts.mv_step_telemetry", "marts.workflow_kpi_monthly", "intermediate.int_episode_variant"):
-        assert world.query(f"select distinct columns('month$') from {table}")[0][0] == FEBRUARY, table
+    assert world.query("select episode_month from marts.mv_step_telemetry") == [(FEBRUARY,)]
+    assert world.query("select episode_month from intermediate.int_episode_variant") == [(FEBRUARY,)]
+    assert world.query("select month from marts.workflow_kpi_monthly") == [(FEBRUARY,)]
     assert world.query("select episodes from marts.workflow_variant") == [(1,)]
     assert world.changed() == []
 
@@ -159,12 +156,8 @@ def test_a_changed_objective_rebuilds_the_months_of_its_workflow(world: Any) -> 
     world.run("E-2", at(2), workflow_id="WF-2", latency_ms=150)
     world.build()
 
-    world.mirror(
-        WORKFLOW,
-        world.workflow("WF-1", '{"latency_ms": 200}'),
-        world.workflow("WF-2"),
-        world.workflow("WF-3", '{"a": 1}'),
-    )
+    changed = world.workflow("WF-1", '{"latency_ms": 200}')
+    world.mirror(WORKFLOW, changed, world.workflow("WF-2"), world.workflow("WF-3", '{"latency_ms": 1}'))
 
     assert world.changed() == [JANUARY]
     world.build()
@@ -232,9 +225,8 @@ def test_a_failed_build_names_the_test_and_is_built_again(world: Any) -> None:
     """A month that failed would count as built, and the failure would have no name."""
     world.run("E-1", at(1), "a")
     world.build()
-    batch = world.row(
-        BATCH, batch_id="B", state="done", source="f", records_read=3, records_accepted=1, records_rejected=1
-    )
+    read_and_accepted = {"records_read": 3, "records_accepted": 1, "records_rejected": 1}
+    batch = world.row(BATCH, batch_id="B", state="done", **read_and_accepted)
     world.mirror(BATCH, batch)
     world.run("E-2", at(2), "a")
 
@@ -255,10 +247,6 @@ def test_a_month_that_cannot_be_built_says_why(world: Any) -> None:
     """dbt's result of a monthly model says `ERROR` and nothing else."""
     world.run("E-1", at(1), "a")
     world.build()
-    world.alter(
-        "alter table marts.mv_step_telemetry alter seq type varchar; "
-        "alter table marts.mv_step_telemetry alter seq type integer using 1 // 0 + 1"
-    )
     world.alter("alter table marts.mv_step_telemetry add column surplus integer")
     world.run("E-2", at(2), "a")
 
@@ -325,8 +313,8 @@ def test_all_models_of_a_build_see_the_same_lake(world: Any) -> None:
     world.run("E-1", at(1), "a")
 
     def append(event: dict[str, Any]) -> None:
-        if event["info"]["name"] == "LogBatchResult" and world.lake.version(RUN_EPISODE) < 2:
-            world.run("E-2", at(1, 2), "a")
+        if event["info"]["name"] == "LogBatchResult":
+            world.run(f"after {event['data']['description']}", at(1, 2), "a")
 
     world.build(on_event=append)
 
@@ -370,7 +358,7 @@ for _ in sys.stdin:
 
 def test_two_homes_share_one_manifest(make_world: Callable[[str], Any]) -> None:
     """A path baked into the manifest would show one installation the rows of another."""
-    worlds = [make_world("it's one, 100 % ü"), make_world("two")]
+    worlds = [make_world("it's"), make_world("two")]
     for number, world in enumerate(worlds, 1):
         for month in range(number):
             world.run(f"E-{month}", at(month + 1), "a", workflow_id=f"of {number}")
