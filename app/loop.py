@@ -32,7 +32,8 @@ def run_demonstration(home: Home, *, events: int, seed: int) -> None:
     has_changed = bool(records["records_read"] or done["run_episode"]["rows_added"] or queue["proposals_new"])
     if not has_changed:
         console.print(
-            "\n[bold]Nothing changed:[/bold] everything that landed was ingested, executed and reflected on before."
+            "\n[bold]Nothing changed:[/bold] everything that landed was ingested, executed and reflected on before.",
+            soft_wrap=True,
         )
     _print_records("Records of the landing zone", records)
     platform = Platform(home)
@@ -104,7 +105,9 @@ def _print_proposals(platform: Platform) -> None:
     queue = platform.registry.frame(PUBLICATION_QUEUE).sort("created_at", "proposal_type")
     console.print(f"\n[bold]Proposals[/bold] {queue.filter(pl.col('decision') == 'pending').height} pending")
     for row in queue.iter_rows(named=True):
-        console.print(f"  {row['publication_id'][:8]}  {_said(row)}  confidence {row['confidence']:.3f}")
+        console.print(
+            f"  {row['publication_id'][:8]}  {_said(row)}  confidence {row['confidence']:.3f}", soft_wrap=True
+        )
 
 
 def _said(row: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from guard.identity import name_uuid, time_ordered_uuid
 from lake.months import Month
 from lake.spec import MONTH
 from lake.store import Lake
-from lake.tables import BATCH, EVENT_BUS, OPEN_EPISODE, RUN_EPISODE, STEP_RUN
+from lake.tables import BATCH, EVENT_BUS, OPEN_EPISODE, POLICY, RUN_EPISODE, STEP_RUN
 from registry.cursors import changed_months, remember_months
 from registry.database import TABLES, Registry, upsert
 from registry.expressions import Expression, ExpressionFault
@@ -127,6 +127,14 @@ def _takes(condition: Expression, payloads: pl.Series) -> pl.Series:
     return pl.Series([holds(payload) for payload in payloads], dtype=pl.Boolean)
 
 
+def _policies_in_force(registry: Registry) -> list[str]:
+    """Return what names the policies as they stand now, in order."""
+    policy = TABLES[POLICY.name]
+    with registry.read() as connection:
+        rows = connection.execute(sa.select(policy.c.policy_id, policy.c.spec).order_by(policy.c.policy_id)).all()
+    return [digest_text(f"{policy_id}\n{spec}") for policy_id, spec in rows]
+
+
 class _Runner:
     """Gathers episodes into batches, runs them and records what became of them."""
 
@@ -138,12 +146,13 @@ class _Runner:
         self.done = done
         self.gathered: dict[tuple[str, str], tuple[Plan, list[pl.DataFrame]]] = {}
         self.awaited: dict[tuple[str, ...], pl.DataFrame] = {}
+        self.policies = _policies_in_force(registry)
 
     def start(self, plan: Plan, events: pl.DataFrame) -> None:
         """Gather new episodes; months are small, so several share a batch."""
         key = (plan.workflow_id, plan.version)
         _, frames = self.gathered.setdefault(key, (plan, []))
-        frames.append(_new_episodes(plan, events))
+        frames.append(_new_episodes(plan, events, self.policies))
         if sum(frame.height for frame in frames) >= BATCH_EPISODES:
             self._run(plan, pl.concat(self.gathered.pop(key)[1]))
 
@@ -255,10 +264,11 @@ class _Runner:
             )
 
 
-def _new_episodes(plan: Plan, events: pl.DataFrame) -> pl.DataFrame:
+def _new_episodes(plan: Plan, events: pl.DataFrame, policies: Sequence[str]) -> pl.DataFrame:
     """Return the episodes that the events start, with the seed and context hash that fix their path."""
     governing = canonical(
         {
+            "policies": policies,
             "workflow_id": plan.workflow_id,
             "version": plan.version,
             "body": plan.body_hash,

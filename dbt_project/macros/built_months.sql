@@ -3,14 +3,13 @@
     what a build of one month costs must not grow with the history.
 #}
 {% macro default__get_where_subquery(relation) -%}
-    {%- set filters = [] -%}
-    {%- if config.get('where') -%}
-        {%- do filters.append('(' ~ config.get('where') ~ ')') -%}
-    {%- endif -%}
+    {%- set filters = ['(' ~ config.get('where') ~ ')'] if config.get('where') else [] -%}
     {%- set tested = graph.nodes.get(model.attached_node) if execute -%}
-    {%- if tested and tested.config.incremental_strategy == 'microbatch' and flags.EVENT_TIME_START -%}
-        {%- do filters.append(tested.config.event_time ~ " >= date '" ~ flags.EVENT_TIME_START.date() ~ "'") -%}
-        {%- do filters.append(tested.config.event_time ~ " < date '" ~ flags.EVENT_TIME_END.date() ~ "'") -%}
+    {%- set start = invocation_args_dict.get('event_time_start') -%}
+    {%- set end = invocation_args_dict.get('event_time_end') -%}
+    {%- if tested and tested.config.incremental_strategy == 'microbatch' and start and end -%}
+        {%- do filters.append(tested.config.event_time ~ " >= date '" ~ start.date() ~ "'") -%}
+        {%- do filters.append(tested.config.event_time ~ " < date '" ~ end.date() ~ "'") -%}
     {%- endif -%}
     {%- if filters -%}
         {%- do return('(select * from ' ~ relation ~ ' where ' ~ filters | join(' and ') ~ ') as built') -%}

@@ -85,8 +85,19 @@ class _Simulated:
             model=pl.lit(profile.get("model"), dtype=pl.String),
             system=pl.lit(call.binding.system, dtype=pl.String),
         )
+        if rate := float(profile.get("fault_rate", 0)):
+            result = _out_of_reach(result, pl.Series(uniform(call.seeds, "fault") < rate))
         missing = [pl.lit(None, dtype=dtype).alias(n) for n, dtype in RESULT_SCHEMA.items() if n not in result.columns]
         return result.with_columns(missing).select(RESULT_SCHEMA.names()).cast(dict(RESULT_SCHEMA))  # type: ignore[arg-type]
+
+
+def _out_of_reach(result: pl.DataFrame, is_down: pl.Series) -> pl.DataFrame:
+    """Return the results with those where the system was down as transient failures."""
+    return result.with_columns(
+        output=pl.when(~is_down).then("output"),
+        error_code=pl.when(is_down).then(pl.lit(ErrorCode.CONNECTIVITY.value)).otherwise("error_code"),
+        error_message=pl.when(is_down).then(pl.lit("the system did not answer")).otherwise("error_message"),
+    )
 
 
 def _extract(call: Call, world: SimulatedWorld) -> pl.DataFrame:

@@ -4,12 +4,14 @@ import csv
 import gzip
 import io
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +80,8 @@ def trace(name: str, *events: str) -> str:
 
 
 def at(time: str, kind: str = "date") -> str:
-    return (
-        f'<event><string key="concept:name" value="a"/><{kind} key="time:timestamp" value="{time}"/></event>'
-    )
+    stamp = f'<{kind} key="time:timestamp" value="{time}"/>'
+    return f'<event><string key="concept:name" value="a"/>{stamp}</event>'
 
 
 def utc(*parts: int) -> datetime:
@@ -100,9 +101,7 @@ def utc(*parts: int) -> datetime:
         ("procure_to_pay.xes.gz", 608, 18_238, 24, 98),
     ],
 )
-def test_a_real_log_has_its_published_size(
-    name: str, cases: int, events: int, activities: int, variants: int
-) -> None:
+def test_a_real_log_has_its_size(name: str, cases: int, events: int, activities: int, variants: int) -> None:
     """If this fails, events are lost, invented, or moved between cases on data nobody made up."""
     batches = list(read_log(LOGS / name))
     log = pl.concat([batch.events for batch in batches])
@@ -118,10 +117,8 @@ def test_a_real_log_has_its_published_size(
 def test_ties_of_a_real_log_stay_in_file_order() -> None:
     """If this fails, times are rounded or events reordered: ties would be lost or appear (README: 13,995)."""
     log = pl.concat([batch.events for batch in read_log(LOGS / "bpic2012.xes.gz")])
-    same = (pl.col("case_id") == pl.col("case_id").shift()) & (
-        pl.col("occurred_at") == pl.col("occurred_at").shift()
-    )
-    assert log.select(same.sum()).item() == 13_995
+    instants = log.select("case_id", "occurred_at").rows()
+    assert sum(a == b for a, b in pairwise(instants)) == 13_995
     assert sorted(log["lifecycle"].unique()) == ["COMPLETE", "SCHEDULE", "START"]
 
 
@@ -155,9 +152,7 @@ def test_a_real_log_is_read_as_another_parser_reads_it() -> None:
     ]
     log = Log(LOGS / "receipt.xes.gz")
     assert log.attributes == expected
-    assert log.column("occurred_at") == [
-        datetime.fromisoformat(event["time:timestamp"]) for event in expected
-    ]
+    assert log.column("occurred_at") == [datetime.fromisoformat(e["time:timestamp"]) for e in expected]
     assert [json.loads(attributes) for _, attributes in log.cases] == traces
 
 
@@ -346,12 +341,7 @@ def test_only_log_data_is_taken_for_log_data(xes: Any) -> None:
 def test_a_namespace_makes_no_difference(tmp_path: Path, opening: str) -> None:
     """If this fails, logs of half of all tools import as empty."""
     prefix = "x:" if "x:log" in opening else ""
-    content = (
-        trace("1", EVENT.format("a"))
-        .replace("</", "\0")
-        .replace("<", f"<{prefix}")
-        .replace("\0", f"</{prefix}")
-    )
+    content = re.sub("(</?)", rf"\1{prefix}", trace("1", EVENT.format("a")))
     path = tmp_path / "log.xes"
     path.write_text(f"{opening}{content}</{prefix}log>")
     assert Log(path).column("activity") == ["a"]
@@ -418,10 +408,9 @@ def test_a_repeated_key_keeps_all_its_values(xes: Any) -> None:
         )
     )
     assert log.column("activity") == ["first"]
-    assert xes(trace("1", '<string key="concept:name" value="2"/>', EVENT.format("a"))).column("case_id") == [
-        "1"
-    ]
     assert log.attributes == [{"concept:name": ["first", "second"], "k": [[1], 2, 3]}]
+    named_twice = trace("1", '<string key="concept:name" value="2"/>', EVENT.format("a"))
+    assert xes(named_twice).column("case_id") == ["1"]
 
 
 # Times
@@ -448,11 +437,8 @@ def test_a_time_is_its_instant_to_the_microsecond(xes: Any, table: Any, time: st
 
 def test_a_zone_that_changes_in_mid_log_is_followed(xes: Any) -> None:
     """If this fails, the change to winter time reorders or stretches cases by an hour."""
-    log = xes(
-        trace(
-            "1", at("2011-10-30T02:30:00+02:00"), at("2011-10-30T02:30:00+01:00"), at("2011-10-30T01:30:00Z")
-        )
-    )
+    times = ("2011-10-30T02:30:00+02:00", "2011-10-30T02:30:00+01:00", "2011-10-30T01:30:00Z")
+    log = xes(trace("1", *map(at, times)))
     assert log.column("occurred_at") == [utc(2011, 10, 30, 0, 30)] + [utc(2011, 10, 30, 1, 30)] * 2
 
 
@@ -507,9 +493,9 @@ def test_a_cell_that_is_no_time_is_rejected_by_row_and_column(table: Any, time: 
     """If this fails, day and month are swapped by a guess, or nobody finds the cell to correct."""
     log = table(f"case,activity,time\n1,a,\n1,b,{time}\n")
     assert log.column("occurred_at") == [None]
-    assert [(r.position, r.offset, r.rule, r.path) for r in log.rejects] == [
-        (1, 2, "bad_time", 'row 2, column "time"')
-    ]
+    assert log.faults == [(1, "bad_time")]
+    assert (log.rejects[0].offset, log.rejects[0].path) == (2, 'row 2, column "time"')
+    assert time not in log.rejects[0].message
 
 
 @pytest.mark.parametrize(
@@ -555,10 +541,8 @@ def test_common_headers_are_recognised(table: Any, header: str) -> None:
     log = table(f"{header}\n007,a,2011-01-01T00:00:00Z,start,Ann\n")
     expected = {"case_id": "007", "activity": "a", "lifecycle": "start", "resource": "Ann"}
     assert log.events == [log.events[0] | expected | {"position": 0, "occurred_at": utc(2011, 1, 1)}]
-    names = header.split(",")
-    assert log.attributes == [
-        dict(zip(names[1:], ["a", "2011-01-01T00:00:00Z", "start", "Ann"], strict=True))
-    ]
+    cells = ["a", "2011-01-01T00:00:00Z", "start", "Ann"]
+    assert log.attributes == [dict(zip(header.split(",")[1:], cells, strict=True))]
     assert not log.cases
 
 
@@ -583,9 +567,7 @@ def test_a_mapping_outweighs_the_header(table: Any) -> None:
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_delimiters_line_ends_and_marks_make_no_difference(
-    table: Any, delimiter: str, end: str, mark: str
-) -> None:
+def test_delimiter_line_end_and_mark_do_not_matter(table: Any, delimiter: str, end: str, mark: str) -> None:
     """If this fails, a file of another country or system is one column, one row, or lacks its first."""
     rows = [["case", "activity", "note"], ["1", "a", f'x{delimiter} "y"'], ["2", "b", f"two{end}lines"]]
     text = io.StringIO(newline="")
@@ -638,15 +620,12 @@ def test_block_boundaries_do_not_show(
         log = Log(path, batch_rows=7)
     whole = [index for index, row in enumerate(table) if len(row) == 5]
     assert log.column("position") == whole
-    assert [[event.get(name, "") for name in "xyz"] for event in log.attributes] == [
-        table[i][2:] for i in whole
-    ]
+    cells = [[event.get(name, "") for name in "xyz"] for event in log.attributes]
+    assert cells == [table[i][2:] for i in whole]
     assert log.faults == [(i, "bad_row") for i in range(len(table)) if i not in whole]
 
 
-def test_a_line_end_in_quotes_survives_every_block_boundary(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_end_in_quotes_survives_boundaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If this fails, a CR LF within a cell loses its LF where the two lie in different blocks."""
     monkeypatch.setattr(csv_table, "_BLOCK_BYTES", 64)
     cells = ["x" * width + "\r\ny" for width in range(40)]
@@ -748,9 +727,7 @@ def test_a_quote_that_is_never_closed_is_a_cut(table: Any, tail: str) -> None:
     assert log.faults == [(1, "truncated")]
 
 
-def test_a_quote_that_swallows_more_than_a_block_is_a_cut(
-    table: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_quote_that_swallows_a_block_is_a_cut(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """If this fails, one stray quote makes the whole file unreadable, or is read until memory ends."""
     monkeypatch.setattr(csv_table, "_BLOCK_BYTES", 256)
     log = table("case,activity\n" + "1,a\n" * 1_000 + '1,"b\n' + "1,c\n" * 1_000)
@@ -794,9 +771,7 @@ def test_content_and_not_the_name_tells_the_format(tmp_path: Path) -> None:
         ("a.csv", b'case,"activity\n1,a\n', "quote"),
     ],
 )
-def test_an_unreadable_file_says_what_is_wrong(
-    tmp_path: Path, name: str, content: bytes, reason: str
-) -> None:
+def test_an_unreadable_file_says_why(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
     """If this fails, the user sees a stack trace, or an import of nothing, instead of what to change."""
     path = tmp_path / name
     path.write_bytes(content)

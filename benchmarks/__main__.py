@@ -1,0 +1,120 @@
+"""`make bench`: ingestion and execution against writing the same rows without any check.
+
+The limit of ingestion is DuckDB reading the same landed files and writing them as partitioned Parquet with zstd; that
+of execution is deltalake writing the same frames in the same number of commits. Absolute rates are for the machine
+that is named.
+"""
+
+import argparse
+import gzip
+import os
+import platform as machine
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+from deltalake import write_deltalake
+
+from dagster_project.platform import Platform
+from ingest.demonstration import land_demonstration
+from ingest.events import ingest_landing
+from lake.home import Home
+from lake.spec import MONTH
+from lake.tables import LOGS, RUN_EPISODE, STEP_RUN
+from registry.loader import PACK, load_pack
+from runtime.execution import execute_pending
+
+AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--events", type=int, default=100_000, help="records to land (100,000)")
+    events = parser.parse_args().events
+    print(f"{_processor()}, {os.cpu_count()} cores, Python {machine.python_version()}; {events:,} records\n")
+    with tempfile.TemporaryDirectory() as folder:
+        platform = Platform(Home(Path(folder) / "home"))
+        load_pack(platform.registry, PACK, actor="bench", now=AS_OF)
+        platform.lake.ensure(LOGS)
+        platform.home.fix(as_of=AS_OF, seed=7, events=events)
+        land_demonstration(platform.home, platform.landing, platform.home.fix(as_of=AS_OF, seed=7, events=events))
+        print(f"{'':34}{'rows/s':>12}{'of the limit':>14}")
+        _bench_ingestion(platform, Path(folder), events)
+        _bench_execution(platform, Path(folder))
+        platform.close()
+
+
+def _bench_ingestion(platform: Platform, folder: Path, events: int) -> None:
+    plain = folder / "plain"
+    plain.mkdir()
+    for path in platform.landing.inbox.iterdir():
+        content = path.read_bytes()
+        with (plain / path.name.removesuffix(".gz")).open("wb") as file:
+            file.write(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    limit = _seconds(lambda: _copy_unchecked(plain, folder / "unchecked"))
+    spent = _seconds(
+        lambda: ingest_landing(
+            platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=AS_OF
+        )
+    )
+    _row("ingest: DuckDB, no checks (limit)", events / limit)
+    _row("ingest: validated, redacted, once", events / spent, limit / spent)
+
+
+def _copy_unchecked(source: Path, target: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            """
+            copy (
+                select *, date_trunc('month', try_cast(produced_at as timestamptz))::date as month
+                from read_json(?, format = 'newline_delimited', ignore_errors = true, columns = {
+                    event_id: 'varchar', topic: 'varchar', payload: 'json', produced_at: 'varchar',
+                    producer_id: 'varchar'
+                })
+            ) to '"""
+            + str(target).replace("'", "''")
+            + "' (format parquet, compression zstd, partition_by (month))",
+            [f"{source}/ap-2*.ndjson"],
+        )
+
+
+def _bench_execution(platform: Platform, folder: Path) -> None:
+    spent = _seconds(lambda: execute_pending(platform.lake, platform.registry, skills=platform.skills, now=AS_OF))
+    frames = {spec.name: platform.lake.scan(spec).collect() for spec in (STEP_RUN, RUN_EPISODE)}
+    rows = frames[STEP_RUN.name].height
+    limit = min(_seconds(lambda: _write_unchecked(frames, folder / "delta")) for _ in range(3))
+    _row("execute: deltalake, no checks (limit)", rows / limit)
+    _row("execute: step runs", rows / spent, limit / spent)
+
+
+def _write_unchecked(frames: dict[str, pl.DataFrame], target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    for name, frame in frames.items():
+        write_deltalake(target / name, frame, partition_by=[MONTH])
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _row(name: str, rate: float, ratio: float | None = None) -> None:
+    print(f"{name:38}{rate:>12,.0f}" + (f"{ratio:>10.3f}" if ratio is not None else ""))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return machine.processor() or machine.machine()
+
+
+if __name__ == "__main__":
+    main()
