@@ -7,12 +7,16 @@ from typing import Any
 
 import click
 import duckdb
+from rich.markup import escape
 from rich.table import Table
 
 from app.cli import Refused
 from app.console import console, errors
 from lake.home import Home
 from lake.warehouse import WarehouseMissing, read
+
+_UNBOUNDED = 1_000_000
+"""Columns of a page that is no terminal: nothing is cut or folded."""
 
 
 def print_query(home: Home, sql: str, *, as_json: bool, limit: int) -> None:
@@ -36,12 +40,22 @@ def print_query(home: Home, sql: str, *, as_json: bool, limit: int) -> None:
             json.dumps([dict(zip(names, map(_plain, row), strict=True)) for row in rows[:limit]], ensure_ascii=False)
         )
     else:
-        shown = Table(*names, box=None, header_style="bold")
+        shown = Table(box=None, header_style="bold")
+        for name in names:
+            shown.add_column(name, overflow="fold")
         for row in rows[:limit]:
-            shown.add_row(*("" if value is None else str(_plain(value)) for value in row))
-        console.print(shown)
+            shown.add_row(*map(_shown, row))
+        console.print(shown, width=None if console.is_terminal else _UNBOUNDED)
     if len(rows) > limit:
         errors.print(f"rwcm: only the first {limit:,} rows are shown; --limit shows more")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as people read it: numbers to six decimals, nothing for null."""
+    plain = _plain(value)
+    if isinstance(plain, float):
+        return f"{plain:.6f}".rstrip("0").rstrip(".")
+    return "" if plain is None else escape(str(plain))
 
 
 def _plain(value: Any) -> Any:

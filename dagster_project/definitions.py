@@ -11,6 +11,7 @@ import dagster as dg
 from dagster_project.assets import DBT, GROUPS
 from dagster_project.checks import event_bus_suite
 from dagster_project.jobs import JOBS
+from dagster_project.progress import progress_logger
 from dagster_project.resources import platform_resource
 
 FORKSERVER = dg.multiprocess_executor.configured(
@@ -31,6 +32,7 @@ def build_definitions(*, resource_overrides: Mapping[str, Any] | None = None) ->
         jobs=JOBS,
         resources={"platform": platform_resource, **(resource_overrides or {})},
         executor=FORKSERVER,
+        loggers={"console": dg.colored_console_logger, "progress": progress_logger},
     )
 
 

@@ -54,8 +54,8 @@ class RunFailed(RuntimeError):
 def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Run a job of the code location in this process, recorded in the home's instance.
 
-    The run is a run of the current month, since a partitioned asset cannot run without one; what else it touches, the
-    assets record themselves.
+    The run carries the month of the home's clock, since a partitioned asset cannot run without one; which months it
+    works on follows from what changed.
 
     Returns:
         The metadata of each asset that was materialised, by key.
@@ -67,6 +67,7 @@ def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, 
 
     warnings.simplefilter("ignore", dg.BetaWarning)  # backfill_policy on assets is beta; that is for us to know
     from dagster_project.definitions import defs
+    from dagster_project.partitions import CLOCK_MONTH
     from dagster_project.platform import Platform
     from lake.months import month_of
 
@@ -81,9 +82,9 @@ def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, 
             run_config={
                 **config,
                 "resources": {"platform": {"config": {"home": str(home.root)}}},
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                "loggers": {"progress": {}},
             },
-            tags={"rwcm/started_by": "command line"},
+            tags={CLOCK_MONTH: "true"},
             raise_on_error=False,
         )
         if not result.success:

@@ -18,10 +18,15 @@ ONE_RUN = dg.BackfillPolicy.single_run()
 """A range of months is one run; the same for every asset of a chain, or Dagster falls back to a run per month."""
 
 
+CLOCK_MONTH = "rwcm/clock_month"
+"""Tag of a run that carries a month only because it must: it works on what changed, and derives nothing again."""
+
+
 def months_of(context: dg.AssetExecutionContext) -> list[Month]:
-    """Return the months that the run was asked for, to be looked at again whether they changed or not."""
-    is_partitioned = context.has_partition_key or context.has_partition_key_range
-    return [parse_month(key) for key in context.partition_keys] if is_partitioned else []
+    """Return the months that the run was asked for, to be derived again whether they changed or not."""
+    if CLOCK_MONTH in context.run.tags or not (context.has_partition_key or context.has_partition_key_range):
+        return []
+    return [parse_month(key) for key in context.partition_keys]
 
 
 def partition_keys(months: Iterable[Month]) -> list[str]:

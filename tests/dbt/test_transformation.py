@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from filelock import FileLock
 
 import lake.transform
 from lake.spec import Kind
 from lake.tables import BATCH, EVENT_DEAD_LETTER, RUN_EPISODE, STEP_RUN, WORKFLOW
-from lake.transform import MONTHLY, PROJECT, TransformFailed, ensure_manifest
+from lake.transform import MONTHLY, PROJECT, BuildBusy, TransformFailed, ensure_manifest
 from lake.warehouse import publish, read
 
 JANUARY, FEBRUARY, MARCH = date(2025, 1, 1), date(2025, 2, 1), date(2025, 3, 1)
@@ -324,6 +325,14 @@ def test_all_models_of_a_build_see_the_same_lake(world: Any) -> None:
     assert world.changed() == [JANUARY]
 
 
+def test_two_builders_of_a_home_take_turns(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second would meet DuckDB's lock halfway, or delete the file that the first is writing."""
+    monkeypatch.setattr(lake.transform, "LOCK_TIMEOUT_S", 0.05)
+    with FileLock(world.home.warehouse / ".build.lock"), pytest.raises(BuildBusy, match="try again"):
+        world.build()
+    assert not world.home.build_db.exists()
+
+
 def test_a_reader_of_the_published_file_and_a_build_never_meet(world: Any) -> None:
     """A dashboard left open over night would stop the nightly build."""
     world.run("E-1", at(1), "a")
@@ -381,17 +390,21 @@ def test_two_homes_share_one_manifest(make_world: Callable[[str], Any]) -> None:
 # What dbt leaves behind
 
 
-def test_a_build_leaves_the_process_as_it_was(world: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_build_leaves_the_process_as_it_was(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """dbt sets up loggers, reads the environment and writes where it stands; a server would inherit all of it."""
-    environment, folder, handlers = dict(os.environ), Path.cwd(), list(logging.getLogger().handlers)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    environment, handlers = dict(os.environ), list(logging.getLogger().handlers)
     world.run("E-1", at(1), "a")
-    here = sorted(Path.cwd().iterdir())
 
     world.build()
 
     assert dict(os.environ) == environment
-    assert Path.cwd() == folder
-    assert sorted(Path.cwd().iterdir()) == here
+    assert Path.cwd() == elsewhere
+    assert list(elsewhere.iterdir()) == []
     assert logging.getLogger().handlers == handlers
     assert capfd.readouterr() == ("", "")
     assert world.is_unlocked()
