@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 import duckdb
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,7 +16,7 @@ from app.console import console, errors
 from lake.home import Home
 from lake.warehouse import WarehouseMissing, read
 
-_UNBOUNDED = 1_000_000
+_UNBOUNDED = 100_000
 """Columns of a page that is no terminal: nothing is cut or folded."""
 
 
@@ -45,7 +46,7 @@ def print_query(home: Home, sql: str, *, as_json: bool, limit: int) -> None:
             shown.add_column(name, overflow="fold")
         for row in rows[:limit]:
             shown.add_row(*map(_shown, row))
-        console.print(shown, width=None if console.is_terminal else _UNBOUNDED)
+        (console if console.is_terminal else Console(width=_UNBOUNDED)).print(shown)
     if len(rows) > limit:
         errors.print(f"rwcm: only the first {limit:,} rows are shown; --limit shows more")
 

@@ -37,7 +37,7 @@ class Platform:
 
     @cached_property
     def registry(self) -> Registry:
-        return Registry.open(os.environ.get("RWCM_REGISTRY_URL") or self.home.registry_db)
+        return Registry.open(self.home.registry_db)
 
     @cached_property
     def landing(self) -> Landing:
