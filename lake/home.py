@@ -11,6 +11,10 @@ from filelock import FileLock
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
+_UNUSABLE = frozenset("%[]*?#")
+"""Characters that delta-rs or DuckDB takes for an escape or a pattern in a path."""
+
+
 class HomeFault(ValueError):
     """A home that cannot be used as asked; the message says what to do."""
 
@@ -79,6 +83,11 @@ class Home:
         Raises:
             HomeFault: the folder cannot be made or written.
         """
+        if odd := sorted(_UNUSABLE & set(str(self.root))):
+            raise HomeFault(
+                f"{self.root} cannot hold the platform's state: no Delta table can lie under a path with {' '.join(odd)} in "
+                "it; name another folder with RWCM_HOME"
+            )
         try:
             for folder in (self.root, self.lake, self.warehouse, self.build_db.parent, self.dagster, self.simulated):
                 folder.mkdir(parents=True, exist_ok=True)

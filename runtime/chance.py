@@ -21,9 +21,9 @@ def seeds_for(seeds: NDArray[np.uint64], *use: str) -> NDArray[np.uint64]:
 
 
 def uniform(seeds: pl.Series, use: str) -> NDArray[np.float64]:
-    """Return one number in (0, 1) per seed."""
-    bits = seeds_for(seeds.to_numpy(), use) >> np.uint64(11)
-    return (bits.astype(np.float64) + 0.5) / float(1 << 53)
+    """Return one number in (0, 1) per seed; 52 bits, because a half more of 53 would round up to 1."""
+    bits = seeds_for(seeds.to_numpy(), use) >> np.uint64(12)
+    return (bits.astype(np.float64) + 0.5) / float(1 << 52)
 
 
 def lognormal(seeds: pl.Series, use: str, *, median: float, sigma: float) -> NDArray[np.float64]:

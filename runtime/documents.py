@@ -1,6 +1,7 @@
 """JSON columns: text is the truth, and a step decodes only the texts whose members it names."""
 
 import json
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -46,7 +47,13 @@ class Documents:
 
 
 def encode(value: Any) -> str:
-    """Return the JSON text of a decoded value, numbers with the digits they have."""
+    """Return the JSON text of a decoded value, numbers with the digits they have.
+
+    Raises:
+        ValueError: a number that JSON has no word for, such as an infinite one.
+    """
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise ValueError(f"JSON has no word for {value}")
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, dict):
