@@ -8,11 +8,13 @@ of any length keep every digit.
 import hashlib
 import json
 import re
-from decimal import Decimal
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 _SPECIAL = re.compile(r'["\\\x00-\x1f]')
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_DEPTH = 200
 _MAX_EXPONENT = 10_000
 
@@ -41,26 +43,27 @@ def parse(text: str | bytes) -> Any:
         JsonFault: with the rule that was broken.
     """
     try:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8")
+        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         value = json.loads(
-            text,
+            decoded,
             object_pairs_hook=_object,
             parse_float=_decimal,
             parse_int=_integer,
             parse_constant=_constant,
         )
+        _refuse_depth(value)  # first, since the next one recurses
+        if "\\u" in decoded or (decoded is text and _has_surrogate(decoded)):
+            _refuse_bad_text(value, "")
     except JsonFault:
         raise
     except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":
+            raise JsonFault("not_json", "it ends within a character") from None
         raise JsonFault("bad_text", f"byte {error.start} is not UTF-8") from None
     except RecursionError:
         raise JsonFault("too_deep", "nested deeper than the parser goes") from None
     except json.JSONDecodeError as error:
         raise JsonFault("not_json", f"{error.msg} at character {error.pos}") from None
-    if "\\u" in text or "\x00" in text:
-        _refuse_bad_text(value, "")
-    _refuse_depth(value)
     return value
 
 
@@ -68,11 +71,19 @@ def canonical(value: Any) -> str:
     """Return the canonical JSON text of `value` (dict, list, str, int, Decimal, float, bool, None).
 
     Raises:
-        JsonFault: a value JSON has no word for, such as NaN.
+        JsonFault: a value JSON has no word for, such as NaN or a lone surrogate.
     """
     parts: list[str] = []
     _write(value, parts)
-    return "".join(parts)
+    text = "".join(parts)
+    if _has_surrogate(text):
+        raise JsonFault("bad_text", "a lone surrogate")
+    return text
+
+
+def pointer(parts: Iterable[str | int]) -> str:
+    """Return a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def digest(value: Any) -> str:
@@ -91,13 +102,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise JsonFault("duplicate_key", f"the key {key!r} stands twice in one object", f"/{key}")
+                where = pointer([key]).encode("utf-8", "backslashreplace").decode()
+                raise JsonFault("duplicate_key", f"the key {key!r} stands twice in one object", where)
             seen.add(key)
     return result
 
 
 def _decimal(text: str) -> Decimal:
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise JsonFault("bad_number", "a number's exponent is out of range") from None
     exponent = number.adjusted()
     if abs(exponent) > _MAX_EXPONENT:
         raise JsonFault("bad_number", f"a number with exponent {exponent} is out of range")
@@ -114,6 +129,10 @@ def _constant(text: str) -> NoReturn:
     raise JsonFault("bad_number", f"{text} is not a JSON number")
 
 
+def _has_surrogate(text: str) -> bool:
+    return not text.isascii() and _SURROGATE.search(text) is not None
+
+
 def _refuse_bad_text(value: Any, path: str) -> None:
     if isinstance(value, str):
         if any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in value):
@@ -121,7 +140,7 @@ def _refuse_bad_text(value: Any, path: str) -> None:
     elif isinstance(value, dict):
         for key, item in value.items():
             _refuse_bad_text(key, path)
-            _refuse_bad_text(item, f"{path}/{key}")
+            _refuse_bad_text(item, path + pointer([key]))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _refuse_bad_text(item, f"{path}/{index}")
@@ -175,6 +194,8 @@ def _write(value: Any, parts: list[str]) -> None:
 
 def _utf16(key: str) -> bytes:
     """RFC 8785 sorts keys by UTF-16 code units, which differs from code points beyond the basic plane."""
+    if not isinstance(key, str):
+        raise JsonFault("not_json", f"JSON has no key that is a {type(key).__name__}")
     return key.encode("utf-16-be", "surrogatepass")
 
 

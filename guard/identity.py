@@ -3,10 +3,13 @@
 import hashlib
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 NAMESPACE = uuid.UUID("6f1d3d0e-5a3b-5a0c-9a4e-2b6f0c7e7d11")
 """The root of every name-based identifier of this platform; changing it renames everything ever stored."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def name_uuid(*parts: str) -> str:
@@ -27,7 +30,7 @@ def time_ordered_uuid(moment: datetime, *parts: str) -> str:
 
     It sorts by time as a version 7 UUID does, but holds no random bits, so the same episode gets the same id again.
     """
-    milliseconds = int(moment.timestamp() * 1000)
+    milliseconds = (moment - _EPOCH) // _MILLISECOND  # a float of seconds would round some into their neighbour
     digest = hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).digest()
     value = (milliseconds & ((1 << 48) - 1)) << 80 | int.from_bytes(digest[:10], "big")
     value = value & ~(0xF << 76) | 0x7 << 76

@@ -5,17 +5,24 @@ A token is stable under one key, so equality, joins and lookups still work; with
 
 import hmac
 import os
+import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+
+from guard.canonical import canonical
 
 PII_MARK = "x-pii"
 """Property of a JSON Schema that marks a value as personal."""
 
 _TOKEN_BYTES = 16
+_FIELD_NAME = re.compile(r"[^\W\d][\w.:-]{0,63}")
+_REFERENCES = frozenset({"$ref", "$dynamicRef"})
+_COMBINING = _REFERENCES | {"allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"}
 
 
 class Redactor:
@@ -50,41 +57,66 @@ class Redactor:
     def for_schema(self, schema: Mapping[str, Any]) -> Callable[[Any], Any] | None:
         """Return what redacts values of `schema`, or None if the schema marks nothing as personal.
 
-        A marked object or list loses all it holds: each scalar in it becomes a token.
-        """
-        return (lambda value: self._walk(value, schema)) if _marks_anything(schema) else None
+        A marked object or list loses all it holds: each scalar in it becomes a token, and so does each name that the
+        schema does not state. Where a schema offers alternatives, a mark in any of them counts.
 
-    def _walk(self, value: Any, schema: Mapping[str, Any]) -> Any:
-        if schema.get(PII_MARK):
-            return self._tokens(value)
+        Raises:
+            ValueError: a reference leads out of the schema or nowhere, so a mark behind it could not be seen.
+        """
+        references = set(_references(schema))
+        if elsewhere := sorted(reference for reference in references if not reference.startswith("#")):
+            raise ValueError(f"a schema refers to {', '.join(elsewhere)}; copy it under $defs and refer to that")
+        if not _marks_anything(schema):
+            return None
+        for reference in references:
+            _resolve(reference, schema)
+        return lambda value: self._walk(value, [schema], schema)
+
+    def _walk(self, value: Any, schemas: Iterable[Any], root: Mapping[str, Any]) -> Any:
+        schemas = _of_place(schemas, root)
+        if any(map(_is_marked, schemas)):
+            return self._tokens(value, schemas, root)
+        if not schemas:
+            return value
         if isinstance(value, dict):
-            properties = schema.get("properties", {})
-            rest = schema.get("additionalProperties")
+            is_personal = any(_is_marked(schema.get("propertyNames")) for schema in schemas)
             return {
-                key: self._walk(item, properties.get(key, rest if isinstance(rest, Mapping) else {}))
+                self.token(key) if is_personal else key: self._walk(item, _of_member(schemas, key), root)
                 for key, item in value.items()
             }
-        if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
-            return [self._walk(item, schema["items"]) for item in value]
+        if isinstance(value, list):
+            return [self._walk(item, _of_item(schemas, index), root) for index, item in enumerate(value)]
         return value
 
-    def _tokens(self, value: Any) -> Any:
+    def _tokens(self, value: Any, schemas: list[Mapping[str, Any]], root: Mapping[str, Any]) -> Any:
         if isinstance(value, dict):
-            return {key: self._tokens(item) for key, item in value.items()}
+            stated = {name for schema in schemas for name in schema.get("properties", ())}
+            return {
+                key if key in stated else self.token(key): self._tokens(
+                    item, _of_place(_of_member(schemas, key), root), root
+                )
+                for key, item in value.items()
+            }
         if isinstance(value, list):
-            return [self._tokens(item) for item in value]
-        return value if value is None else self.token(str(value))
+            return [
+                self._tokens(item, _of_place(_of_item(schemas, index), root), root) for index, item in enumerate(value)
+            ]
+        return value if value is None else self.token(value if isinstance(value, str) else canonical(value))
 
 
 def shape(value: Any, *, depth: int = 4, width: int = 20) -> Any:
     """Return `value` with every scalar replaced by its type and size: evidence that tells how a record was built.
 
-    Field names stay, values go; what lies deeper than `depth` or beyond `width` members is only counted.
+    Field names stay, values go; what lies deeper than `depth` or beyond `width` members is only counted. A name that
+    no programmer would give, such as an address, is taken for a value.
     """
     if isinstance(value, dict):
         if depth == 0:
             return f"object of {len(value)}"
-        shown = {key[:64]: shape(item, depth=depth - 1, width=width) for key, item in list(value.items())[:width]}
+        shown = {
+            key if _FIELD_NAME.fullmatch(key) else f"name of {len(key)}": shape(item, depth=depth - 1, width=width)
+            for key, item in list(value.items())[:width]
+        }
         return shown | ({"...": f"{len(value) - width} more"} if len(value) > width else {})
     if isinstance(value, list):
         if depth == 0:
@@ -98,7 +130,85 @@ def shape(value: Any, *, depth: int = 4, width: int = 20) -> Any:
     return "null" if value is None else "number"
 
 
+def _is_marked(schema: Any) -> bool:
+    return isinstance(schema, Mapping) and bool(schema.get(PII_MARK))
+
+
 def _marks_anything(schema: Any) -> bool:
     if isinstance(schema, Mapping):
-        return bool(schema.get(PII_MARK)) or any(_marks_anything(item) for item in schema.values())
+        return _is_marked(schema) or any(_marks_anything(item) for item in schema.values())
     return isinstance(schema, list) and any(_marks_anything(item) for item in schema)
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        yield from (schema[word] for word in _REFERENCES if isinstance(schema.get(word), str))
+    if isinstance(schema, Mapping | list):
+        for part in schema.values() if isinstance(schema, Mapping) else schema:
+            yield from _references(part)
+
+
+def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
+    """Return the part of `root` that a reference such as `#/$defs/address` names."""
+    part: Any = root
+    try:
+        for step in unquote(reference.removeprefix("#")).split("/")[1:]:
+            name = step.replace("~1", "/").replace("~0", "~")
+            part = part[int(name)] if isinstance(part, list) else part[name]
+    except (LookupError, TypeError, ValueError):
+        part = None
+    if part is None or (reference != "#" and not reference.startswith("#/")):
+        raise ValueError(f"a schema refers to {reference}, which it does not hold; write it as #/$defs/name")
+    return part
+
+
+def _of_place(schemas: Iterable[Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return all that is stated of one place: by `schemas`, and by what they combine or refer to."""
+    found: list[Mapping[str, Any]] = []
+    waiting = list(schemas)
+    while waiting:
+        schema = waiting.pop()
+        if not isinstance(schema, Mapping) or any(schema is known for known in found):
+            continue
+        found.append(schema)
+        for word in schema.keys() & _COMBINING:
+            part = schema[word]
+            if word in _REFERENCES:
+                waiting.append(_resolve(part, root))
+            elif word == "dependentSchemas":
+                waiting += part.values()
+            else:
+                waiting += part if isinstance(part, list) else [part]
+    return found
+
+
+def _of_member(schemas: list[Mapping[str, Any]], name: str) -> list[Any]:
+    """Return what the schemas of an object state of its member `name`."""
+    stated: list[Any] = []
+    rest: list[Any] = []
+    for schema in schemas:
+        own = [schema["properties"][name]] if name in schema.get("properties", ()) else []
+        own += [part for pattern, part in schema.get("patternProperties", {}).items() if _matches(pattern, name)]
+        stated += own or [schema.get("additionalProperties")]
+        rest += [] if own else [schema.get("unevaluatedProperties")]
+    is_evaluated = any(isinstance(part, Mapping | bool) for part in stated)
+    return stated if is_evaluated else stated + rest
+
+
+def _of_item(schemas: list[Mapping[str, Any]], index: int) -> list[Any]:
+    """Return what the schemas of an array state of its item at `index`."""
+    stated: list[Any] = []
+    for schema in schemas:
+        items = schema.get("items")
+        first = items if isinstance(items, list) else schema.get("prefixItems", [])
+        rest = schema.get("additionalItems") if isinstance(items, list) else items
+        stated.append(first[index] if index < len(first) else rest or schema.get("unevaluatedItems"))
+        stated.append(schema.get("contains"))
+    return stated
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern, name) is not None
+    except re.error:
+        return True  # a pattern that only other engines read: rather one value too many than one that leaks

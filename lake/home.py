@@ -85,8 +85,8 @@ class Home:
         """
         if odd := sorted(_UNUSABLE & set(str(self.root))):
             raise HomeFault(
-                f"{self.root} cannot hold the platform's state: no Delta table can lie under a path with {' '.join(odd)} in "
-                "it; name another folder with RWCM_HOME"
+                f"{self.root} cannot hold the platform's state: Delta tables bear no {' '.join(odd)} in their path; "
+                "name another folder with RWCM_HOME"
             )
         try:
             for folder in (self.root, self.lake, self.warehouse, self.build_db.parent, self.dagster, self.simulated):

@@ -4,7 +4,7 @@ import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from guard.identity import NAMESPACE, name_uuid, name_uuids, time_ordered_uuid
@@ -38,6 +38,7 @@ def test_a_column_of_names_is_named_one_by_one_in_order() -> None:
 
 
 @given(MOMENTS, NAMES)
+@example(datetime(2038, 4, 27, 17, 14, 57, 246_000, tzinfo=UTC), "a float of it is too small")
 def test_a_time_ordered_id_is_a_version_7_uuid_of_its_millisecond(moment: datetime, name: str) -> None:
     """Readers take the time from the id; a rounding error would put an episode into the millisecond before."""
     named = uuid.UUID(time_ordered_uuid(moment, name))
@@ -68,5 +69,5 @@ def test_a_moment_is_the_same_in_every_zone() -> None:
 
 def test_a_time_without_a_zone_is_refused() -> None:
     """It would be taken for local time, and the id would depend on the machine."""
-    with pytest.raises(ValueError, match="zone"):
+    with pytest.raises(TypeError, match="naive"):
         time_ordered_uuid(datetime(2025, 3, 1), "x")

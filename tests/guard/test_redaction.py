@@ -70,11 +70,17 @@ def test_a_short_key_is_refused() -> None:
             {"a/b": "T"},
         ),
         (
-            {"$defs": {"tree": {"properties": {"mail": MARKED, "sub": {"$ref": "#/$defs/tree"}}}}, "$ref": "#/$defs/tree"},
+            {"properties": {"mail": MARKED, "sub": {"$ref": "#"}}},
             {"mail": SECRET, "sub": {"sub": {"mail": SECRET}}},
             {"mail": "T", "sub": {"sub": {"mail": "T"}}},
         ),
         ({"unevaluatedProperties": MARKED}, {"x": SECRET}, {"x": "T"}),
+        (
+            {"allOf": [{"properties": {"a": {}}}], "unevaluatedProperties": MARKED},
+            {"a": 1, "x": SECRET},
+            {"a": 1, "x": "T"},
+        ),
+        ({"propertyNames": MARKED}, {SECRET: 1}, {"T": 1}),
         ({"properties": {"a": MARKED}}, {"a": None}, {"a": None}),
     ],
 )
@@ -131,8 +137,6 @@ def test_redaction_keeps_the_form_of_what_is_not_marked(value: Any) -> None:
     assert redacted == {"mail": REDACTOR.token("m"), "open": value}
 
 
-
-
 def test_processes_that_start_together_make_one_key(tmp_path: Path) -> None:
     """Two keys would give one person two tokens for ever."""
     path = tmp_path / "redaction.key"
@@ -164,9 +168,23 @@ def test_a_shape_tells_types_and_sizes_and_no_value() -> None:
     }
 
 
+def test_a_shape_takes_an_odd_name_for_a_value() -> None:
+    """A map from addresses to anything would spread the addresses over the dead letters."""
+    told = shape({SECRET: 1, "+49 170 1234567": 2, "invoice_uri": 3, "größe": 4, "": 5, "x" * 65: 6})
+    assert told == {
+        "name of 20": "number",
+        "name of 15": "number",
+        "invoice_uri": "number",
+        "größe": "number",
+        "name of 0": "number",
+        "name of 65": "number",
+    }
+
+
 def test_a_shape_is_small_however_large_the_value() -> None:
     """A hostile record of a million members would become a dead letter of megabytes."""
     wide = {f"key {number} {'x' * 1_000}": ["x"] * 1_000 for number in range(1_000)}
     told = shape(wide)
     assert told["..."] == "980 more"
+    assert shape([0] * 1_000)[-1] == "980 more"
     assert len(canonical(told)) < 20_000
