@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 MAX_RECORD_BYTES = 1 << 20
+_MAX_LINE_BYTES = MAX_RECORD_BYTES + len(b"\r\n")
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
@@ -18,7 +19,7 @@ class Record:
 
     Attributes:
         offset: byte at which it starts.
-        raw: the line without its end; cut at `MAX_RECORD_BYTES`.
+        raw: the line without its end and the blanks around it; empty where there is a fault.
         fault: rule the line breaks before it is even read as JSON, or None.
         is_complete: whether a line end follows; the last line of a cut file has none.
     """
@@ -47,32 +48,29 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def _lines(file: IO[bytes]) -> Iterator[Record]:
-    offset = 0
+    start = 0
     is_empty = True
-    while True:
-        try:
-            line = file.readline(MAX_RECORD_BYTES + 1)
-        except EOFError:
-            yield Record(offset, b"", "truncated", is_complete=False)
-            return
-        except (zlib.error, gzip.BadGzipFile):
-            yield Record(offset, b"", "corrupt", is_complete=False)
-            return
-        if not line:
-            if is_empty:
-                yield Record(0, b"", "empty_file")
-            return
-        start, offset = offset, offset + len(line)
-        if len(line) > MAX_RECORD_BYTES:
-            while line and not line.endswith(b"\n"):
-                line = file.readline(MAX_RECORD_BYTES)
-                offset += len(line)
-            is_empty = False
-            yield Record(start, b"", "too_large")
-            continue
-        is_complete = line.endswith(b"\n")
-        text = line.removeprefix(_BOM) if start == 0 else line
-        text = text.strip(b" \t\r\n")
-        if text:
-            is_empty = False
-            yield Record(start, text, is_complete=is_complete)
+    try:
+        while line := file.readline(_MAX_LINE_BYTES):
+            end = start + len(line)
+            is_complete = line.endswith(b"\n")
+            if len(line.rstrip(b"\r\n")) > MAX_RECORD_BYTES or (len(line) == _MAX_LINE_BYTES and not is_complete):
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(_MAX_LINE_BYTES)
+                    end += len(line)
+                is_empty = False
+                yield Record(start, b"", "too_large")
+            else:
+                text = line.removeprefix(_BOM) if start == 0 else line
+                text = text.strip(b" \t\r\n")
+                if text:
+                    is_empty = False
+                    yield Record(start, text, is_complete=is_complete)
+            start = end
+    except EOFError:
+        yield Record(start, b"", "truncated", is_complete=False)
+    except (zlib.error, gzip.BadGzipFile):
+        yield Record(start, b"", "corrupt", is_complete=False)
+    else:
+        if is_empty:
+            yield Record(0, b"", "empty_file")

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from guard.canonical import JsonFault, canonical, digest, parse
+from guard.canonical import JsonFault, canonical, digest, parse, pointer
 from guard.redaction import Redactor, shape
 from ingest.records import Record
 from lake.months import Month
@@ -43,6 +43,8 @@ _FILE_FAULTS = {
     "too_large": "a record may have 1 MiB at the most; refer to large content by its uri",
 }
 _MASK = "the value"
+_PATH, _MESSAGE = 512, 1024
+"""Characters that the columns of a dead letter hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Door:
         except JsonFault as fault:
             if not record.is_complete and fault.rule == "not_json":
                 return Refused("truncated", "", _FILE_FAULTS["truncated"])
-            return Refused(fault.rule, fault.path, str(fault))
+            return Refused(fault.rule, fault.path[:_PATH], str(fault)[:_MESSAGE])
         if not isinstance(document, dict):
             return Refused("not_object", "", "a record is one JSON object on one line", evidence=_evidence(document))
         if not self._envelope.is_valid(document):
@@ -133,7 +135,7 @@ class Door:
         if not subject.validator.is_valid(payload):
             error = next(iter(subject.validator.iter_errors(payload)))
             return _refuse(
-                document, "payload_schema", _pointer(["payload", *error.instance_path]), error.message, subject.version
+                document, "payload_schema", pointer(["payload", *error.instance_path]), error.message, subject.version
             )
         return self._accept(document, record.raw, subject, received_at)
 
@@ -188,7 +190,7 @@ class Door:
             if document.get(member) in (None, "") and member not in document:
                 return _refuse(document, f"no_{member}", f"/{member}", f"the record has no {member}")
         error = next(iter(self._envelope.iter_errors(document)))
-        return _refuse(document, "envelope", _pointer(error.instance_path), error.message)
+        return _refuse(document, "envelope", pointer(error.instance_path), error.message)
 
 
 def conflict(event: Accepted) -> Refused:
@@ -208,8 +210,8 @@ def conflict(event: Accepted) -> Refused:
 def _refuse(document: dict[str, Any], rule: str, path: str, message: str, version: int | None = None) -> Refused:
     return Refused(
         rule,
-        path[:512],
-        message[:1024],
+        path[:_PATH],
+        message[:_MESSAGE],
         topic=_short(document.get("topic"), 128),
         event_id=_short(document.get("event_id"), 64),
         producer_id=_short(document.get("producer_id"), 512),
@@ -224,8 +226,3 @@ def _evidence(document: Any) -> str:
 
 def _short(value: object, length: int) -> str | None:
     return value[:length] if isinstance(value, str) else None
-
-
-def _pointer(parts: list[Any]) -> str:
-    """Return a JSON pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

@@ -4,12 +4,15 @@ A month is the `datetime.date` of its first day, in UTC. Every window is half-op
 boundary belongs to exactly one month.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 Month: TypeAlias = date
 """The first day of a calendar month in UTC."""
+
+_MONTH = re.compile(r"\d{4}-\d\d(-\d\d)?", re.ASCII)
 
 
 def month_of(moment: datetime | date) -> Month:
@@ -29,9 +32,11 @@ def next_month(month: Month) -> Month:
 def month_range(first: Month, last: Month) -> Iterator[Month]:
     """Yield the months from `first` to `last`, both included."""
     month = first
-    while month <= last:
+    while month < last:
         yield month
         month = next_month(month)
+    if month == last:
+        yield month  # without a look at the month after, which December 9999 has not
 
 
 def add_months(month: Month, count: int) -> Month:
@@ -61,7 +66,8 @@ def parse_month(text: str) -> Month:
         ValueError: the text is neither.
     """
     try:
-        year, month, *_ = (int(part) for part in text.split("-"))
-        return date(year, month, 1)
+        if not _MONTH.fullmatch(text):
+            raise ValueError
+        return date.fromisoformat(text if len(text) == len("YYYY-MM-DD") else f"{text}-01").replace(day=1)
     except ValueError:
         raise ValueError(f"{text!r} is no month; write it as 2025-03") from None

@@ -150,13 +150,16 @@ class TableSpec:
             raise SchemaMismatch(self.name, f"unknown columns {unknown}")
         if missing:
             raise SchemaMismatch(self.name, f"missing columns {missing}")
-        try:
-            frame = frame.select(
-                (pl.col(c.name) if c.name in given else pl.lit(None)).cast(_POLARS[c.kind]).alias(c.name)
-                for c in self.columns
-            )
-        except pl.exceptions.InvalidOperationError as error:
-            raise SchemaMismatch(self.name, f"a value does not fit its type ({type(error).__name__})") from None
+        if unfit := [
+            f"{c.name} is {frame[c.name].dtype.base_type()} and does not fit {_POLARS[c.kind].base_type()}"
+            for c in self.columns
+            if c.name in given and not _fits(frame[c.name], _POLARS[c.kind])
+        ]:
+            raise SchemaMismatch(self.name, ", ".join(unfit))
+        frame = frame.select(
+            (pl.col(c.name) if c.name in given else pl.lit(None)).cast(_POLARS[c.kind]).alias(c.name)
+            for c in self.columns
+        )
         nulls = frame.select(pl.col(c.name).null_count() for c in self.columns if not c.nullable)
         if not frame.is_empty() and (empty := [name for name in nulls.columns if nulls[name][0]]):
             raise SchemaMismatch(self.name, f"null in {empty}")
@@ -167,6 +170,18 @@ class TableSpec:
     def months(self, frame: pl.DataFrame) -> list[date]:
         """Return the months that the rows of a conformed frame belong to, in order."""
         return frame[MONTH].unique().sort().to_list() if self.is_monthly else []
+
+
+def _fits(values: pl.Series, kind: pl.DataType) -> bool:
+    """Return whether `values` mean the same as `kind`; a cast alone rounds, cuts off and guesses zones."""
+    given = values.dtype
+    if given == kind or given == pl.Null:
+        return True
+    if given.is_numeric() and kind.is_numeric():
+        return values.equals(values.cast(kind, strict=False).cast(given, strict=False))
+    if isinstance(given, pl.Datetime) and isinstance(kind, pl.Datetime) and given.time_zone:
+        return values.equals(values.cast(kind).cast(pl.Datetime(given.time_unit, given.time_zone)))
+    return kind == pl.String and given in (pl.Categorical, pl.Enum)
 
 
 class SchemaMismatch(ValueError):

@@ -8,6 +8,7 @@ table does.
 
 import hashlib
 import logging
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -113,9 +114,12 @@ class Lake:
                         self._create(spec)
 
     def _create(self, spec: TableSpec) -> None:
+        """Create a table beside its place and move it there, so that none is ever seen without its constraint."""
+        partial = self.root / f".{spec.name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
         indexed = [*spec.key, *(c.name for c in spec.columns if c.kind in (Kind.TIMESTAMP, Kind.DATE))]
         table = DeltaTable.create(
-            str(self.path(spec)),
+            str(partial),
             schema=spec.arrow_schema(),
             partition_by=[MONTH] if spec.is_monthly else None,
             name=spec.name,
@@ -124,9 +128,10 @@ class Lake:
             configuration={**_PROPERTIES, "delta.dataSkippingStatsColumns": ",".join(dict.fromkeys(indexed))},
         )
         if spec.time_column:
-            table.alter.add_constraint(
-                {"month_is_of_its_time": f"{MONTH} = CAST(date_trunc('month', {spec.time_column}) AS DATE)"}
-            )
+            # Not `date_trunc`: it counts nanoseconds and fails before 1677 and after 2262.
+            year, month = (f"CAST(date_part('{part}', {spec.time_column}) AS INT)" for part in ("year", "month"))
+            table.alter.add_constraint({"month_is_of_its_time": f"{MONTH} = make_date({year}, {month}, 1)"})
+        partial.rename(self.path(spec))
 
     def scan(
         self, spec: TableSpec, *, months: Iterable[Month] | None = None, columns: Sequence[str] | None = None
@@ -202,6 +207,12 @@ class Lake:
                 raise LakeFault(f"{spec.name} refused {rows.height} rows ({type(error).__name__})") from None
         raise LakeFault(f"{spec.name} could not commit {rows.height} rows in {COMMIT_RETRIES} attempts")
 
+    def discard(self, spec: TableSpec, *, batch_id: str) -> None:
+        """Take back the rows of a batch that did not come to its end: nothing else refers to them yet."""
+        with self.lock(spec):
+            if self.exists(spec):
+                DeltaTable(str(self.path(spec))).delete(f"batch_id = '{batch_id}'")
+
     def mirror(self, spec: TableSpec, frame: pl.DataFrame) -> bool:
         """Make the table hold exactly the rows of `frame`; return whether anything changed.
 
@@ -242,9 +253,8 @@ class Lake:
         """
         files = self._files(spec)
         if by != MONTH:
-            files = files.select("path", pl.date_ranges(f"min.{by}", f"max.{by}", interval="1mo").alias(MONTH)).explode(
-                MONTH
-            )
+            of_file = pl.date_ranges(f"min.{by}", f"max.{by}", interval="1mo").alias(MONTH)
+            files = files.select("path", of_file).explode(MONTH).drop_nulls(MONTH)
         paths = files.sort("path").group_by(MONTH, maintain_order=True).agg("path")
         return {month: hashlib.sha256("\n".join(group).encode()).hexdigest() for month, group in paths.iter_rows()}
 
@@ -267,13 +277,13 @@ class Lake:
         return DeltaTable(str(self.path(spec))).version() if self.exists(spec) else None
 
     def compact(self, spec: TableSpec, months: Sequence[date] | None = None) -> int:
-        """Rewrite the small files of `months` (all by default) into large ones; return how many files went.
+        """Rewrite the small files of `months` (all if None) into large ones; return how many files went.
 
         Raises:
             LakeFault: the row count changed; the table was restored to what it was.
         """
         with self.lock(spec):
-            if not self.exists(spec):
+            if not self.exists(spec) or (months is not None and not months):
                 return 0
             table = DeltaTable(str(self.path(spec)))
             version, rows = table.version(), table.count()

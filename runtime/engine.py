@@ -7,17 +7,19 @@ seed.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from registry.expressions import ExpressionFault, Template, compile_template
+from guard.canonical import canonical, digest_text
+from registry.expressions import Template, compile_template
 from registry.plans import Plan, PlannedStep
 from registry.steps import END, Await, Targets
 from runtime.chance import seeds_for
@@ -26,6 +28,9 @@ from runtime.protocol import RESULT_SCHEMA, TRANSIENT, Call, ErrorCode, SkillTab
 
 MAX_VISITS = 1_000
 """Step runs after which an episode is taken for one that would never end."""
+
+MAX_KEY = 512
+"""Characters of an await's key that the registry keeps."""
 
 EPISODES = pl.Schema(
     {
@@ -56,10 +61,24 @@ class Evaluable(Protocol):
 
 FindAwaited = Callable[[Await, Sequence[str]], pl.DataFrame]
 """Returns the events (`AWAITED`) of an await's topic whose correlating members have the values of one of the keys; a
-key is the JSON list of these values in the await's order."""
+key is `await_key` of these values in the await's order."""
+
+
+def await_key(values: Sequence[Any]) -> str:
+    """Return the text under which an awaited event and the episode that waits for it find each other.
+
+    It is canonical, so that 1 and 1.0 are one key; what is too long to be kept is named by its hash.
+
+    Raises:
+        ValueError: JSON has no word for a value.
+    """
+    key = canonical(list(values))
+    return key if len(key) <= MAX_KEY else digest_text(key)
+
 
 _RESULT = pl.Schema({**RESULT_SCHEMA, "attempt": pl.Int32(), "waited_ms": pl.Int64()})
-_SUCCESS, _FAILED, _TIMEOUT = "success", "failed", "timeout"
+_SUCCESS, _FAILED, _TIMEOUT, _PARTIAL = "success", "failed", "timeout", "partial"
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _STEP_RUNS = pl.Schema(
     {
         "row": pl.Int64(),
@@ -141,11 +160,18 @@ def execute(
         PlanNotExecutable: the plan runs steps side by side.
     """
     for step in plan.steps:
-        if any(len(branch.goto) > 1 for branch in step.logic.branches) or len(step.logic.goto) > 1 or step.logic.join:
+        if step.logic.join or any(len(targets) > 1 for targets in _ways(step)):
             raise PlanNotExecutable(
                 f"{plan.workflow_id}: {step.step_id} goes to several steps at once; join them into one path"
             )
     return _Batch(plan, episodes, skills, find_awaited, now).run()
+
+
+def _ways(step: PlannedStep) -> Iterator[Targets]:
+    logic = step.logic
+    yield from (logic.goto, logic.otherwise, logic.on_error, *(branch.goto for branch in logic.branches))
+    if logic.awaits:
+        yield logic.awaits.on_timeout
 
 
 class _Batch:
@@ -162,6 +188,7 @@ class _Batch:
         self.episodes = episodes
         self.ids: list[str] = episodes["episode_id"].to_list()
         self.trigger = Documents(episodes["payload"].to_list())
+        self.inputs = Documents([None] * count)  # of the step at hand, else of the one before
         self.outputs = {step_id: Documents([None] * count) for step_id in self.steps}
         self.latest: list[list[str]] = [[] for _ in range(count)]  # steps with an output, newest last
         self.clock = episodes["started_at"].dt.epoch("us").to_numpy().copy()
@@ -194,6 +221,8 @@ class _Batch:
             rows, texts = [rows[p] for p in good], [texts[p] for p in good]
             arguments = {name: [values[p] for p in good] for name, values in arguments.items()}
         if rows:
+            for row, text in zip(rows, texts, strict=True):
+                self.inputs.put(row, text)
             self._arrive(step, rows, texts, self._call(step, rows, arguments, texts))
 
     def _within_bound(self, step: PlannedStep, rows: list[int]) -> list[int]:
@@ -234,7 +263,7 @@ class _Batch:
                     _nest(bindings, path, is_there, value)
                 try:
                     memo[key] = (expression.evaluate(bindings), None)
-                except ExpressionFault as fault:
+                except ValueError as fault:  # no value, or one that JSON has no word for
                     memo[key] = (None, str(fault))
             value, fault_text = memo[key]
             if fault_text is not None:
@@ -251,6 +280,8 @@ class _Batch:
         if root == "output":
             source = step_id or (self.latest[row][-1] if self.latest[row] else "")
             return self.outputs[source].member(row, rest) if source else (False, None)
+        if root == "input":
+            return self.inputs.member(row, rest)
         if root == "event":
             return event.member(position, rest) if event else (False, None)
         if root == "episode":
@@ -300,20 +331,28 @@ class _Batch:
         skill_id, binding = step.skill.skill_id, step.skill.runtime_binding
         skill = self.skills.find(skill_id, binding)
         if skill is None:
-            return _failures(
-                len(rows),
-                ErrorCode.NOT_BOUND,
-                f"no adapter {binding.adapter!r} for {skill_id}; bind one in its runtime_binding",
-            )
+            message = f"no adapter {binding.adapter!r} for {skill_id}; bind one in its runtime_binding"
+            return _failures(len(rows), ErrorCode.NOT_BOUND, message, attempt)
         seeds = pl.Series(seeds_for(self.seeds[rows], step.step_id, str(attempt)))
         call = Call(arguments, seeds, self._known(rows), binding)
         try:
             result = skill.run(call)
         except Exception as error:  # noqa: BLE001 - an adapter's fault is a row, not the end of the batch
-            return _failures(len(rows), ErrorCode.SKILL_FAULT, f"{skill_id} raised {type(error).__name__}")
-        if result.schema != RESULT_SCHEMA or result.height != len(rows):
-            return _failures(len(rows), ErrorCode.SCHEMA_MISMATCH, f"{skill_id} did not return what it promises")
-        return result.with_columns(attempt=pl.lit(attempt, dtype=pl.Int32), waited_ms=pl.lit(0, dtype=pl.Int64))
+            code, message = ErrorCode.SKILL_FAULT, f"{skill_id} raised {type(error).__name__}"
+        else:
+            code, message = ErrorCode.SCHEMA_MISMATCH, f"{skill_id} did not return what it promises"
+            if isinstance(result, pl.DataFrame) and result.schema == RESULT_SCHEMA and result.height == len(rows):
+                return _without_broken(result, code, message).with_columns(
+                    attempt=pl.lit(attempt, dtype=pl.Int32), waited_ms=pl.lit(0, dtype=pl.Int64)
+                )
+        if skill.is_pure and len(rows) > 1:
+            # One row may be to blame: who shares its batch must not feel it.
+            middle = len(rows) // 2
+            return pl.concat(
+                self._attempt(step, rows[part], {name: values[part] for name, values in arguments.items()}, attempt)
+                for part in (slice(None, middle), slice(middle, None))
+            )
+        return _failures(len(rows), code, message, attempt)
 
     # Recording
 
@@ -392,17 +431,17 @@ class _Batch:
         (target,) = targets
         if target == END:
             # Who ends on a handoff left the work to a person who did not take it up: it is done in part only.
-            self.outcome[rows] = "partial" if step.action_type == "handoff" else _SUCCESS
+            self.outcome[rows] = _PARTIAL if step.action_type == "handoff" else _SUCCESS
         else:
             self.frontier.setdefault(target, []).extend(rows)
 
     def _fail(self, step: PlannedStep, rows: list[int]) -> None:
         if not rows:
             return
-        if step.logic.on_error:
-            self._go(step, rows, step.logic.on_error)
-        else:
+        if step.logic.on_error in ((), (END,)):
             self.outcome[rows] = _FAILED
+        else:
+            self._go(step, rows, step.logic.on_error)
 
     def _fail_with(self, step: PlannedStep, rows: list[int], code: ErrorCode, messages: Sequence[str]) -> None:
         """Record that the step's own logic failed for these episodes, and go where errors go."""
@@ -422,7 +461,13 @@ class _Batch:
         """Resolve the waits that an event or the deadline ends by now; keep the others open."""
         faults: dict[int, str] = {}
         members = [self._evaluated(template, rows, faults) for template in wait.correlate.values()]
-        keys = [encode(values) for values in zip(*members, strict=True)]
+        keys = []
+        for position, values in enumerate(zip(*members, strict=True)):
+            try:
+                keys.append(await_key(values))
+            except ValueError as fault:
+                faults.setdefault(position, str(fault))
+                keys.append("")
         if faults:
             self._fail_with(step, [rows[p] for p in faults], ErrorCode.EXPRESSION, list(faults.values()))
             good = [p for p in range(len(rows)) if p not in faults]
@@ -482,7 +527,10 @@ class _Batch:
         self._record(step, late, [texts[p] for p in positions], done, [_TIMEOUT] * len(late))
         for row, text in zip(late, done["output"], strict=True):
             self._put_output(step, row, text)
-        self._go(step, late, wait.on_timeout)
+        if wait.on_timeout == (END,):
+            self.outcome[late] = _PARTIAL
+        else:
+            self._go(step, late, wait.on_timeout)
 
     def _keep(
         self,
@@ -524,6 +572,7 @@ class _Batch:
         for row in rows:
             state = kept[row] = json.loads(self.episodes["state"][row])
             self.clock[row], self.seq[row] = state["clock_us"], state["seq"]
+            self.inputs.put(row, state["input"])
             for step_id, text in state["outputs"]:
                 self.outputs[step_id].put(row, text)
                 self.latest[row].append(step_id)
@@ -545,7 +594,11 @@ class _Batch:
         for item in self.waiting:
             earlier = kept.get((item.pop("row"),), pl.DataFrame(schema=_STEP_RUNS))
             item["state"] = json.dumps(
-                {**item["state"], "step_id": item["step_id"], "step_runs": earlier.sort("seq").rows()}
+                {
+                    **item["state"],
+                    "step_id": item["step_id"],
+                    "step_runs": earlier.sort("seq").with_columns(row=pl.lit(0)).rows(),
+                }
             )
         closed_rows = [row for row in range(len(self.ids)) if row not in open_rows]
         closed = pl.DataFrame(
@@ -568,18 +621,42 @@ class _Batch:
         return Executed(closed, step_runs, pl.DataFrame(self.waiting))
 
 
-def _failures(count: int, code: ErrorCode, message: str) -> pl.DataFrame:
+def _failures(count: int, code: ErrorCode, message: str, attempt: int = 1) -> pl.DataFrame:
     """Return results that are all the same failure."""
     values: dict[str, Any] = {
         "error_code": code.value,
         "error_message": message,
         "latency_ms": 0,
-        "attempt": 1,
+        "attempt": attempt,
         "waited_ms": 0,
     }
     return pl.select(
         pl.lit(values.get(name), dtype=dtype).repeat_by(count).explode().alias(name) for name, dtype in _RESULT.items()
     )
+
+
+def _without_broken(result: pl.DataFrame, code: ErrorCode, message: str) -> pl.DataFrame:
+    """Return the results with the rows that are none, an output that is no JSON object or a time that runs back, as
+    failures."""
+    broken = [
+        (latency_ms or 0) < 0 or (error_code is None and not _holds_object(output))
+        for output, error_code, latency_ms in result.select("output", "error_code", "latency_ms").iter_rows()
+    ]
+    if not any(broken):
+        return result
+    failed = {"output": None, "error_code": code.value, "error_message": message, "latency_ms": 0}
+    is_broken = pl.Series(broken)
+    return result.with_columns(
+        pl.when(is_broken).then(pl.lit(value, dtype=RESULT_SCHEMA[name])).otherwise(name).alias(name)
+        for name, value in failed.items()
+    )
+
+
+def _holds_object(text: str | None) -> bool:
+    try:
+        return text is not None and _decode_members(text) is not None
+    except msgspec.DecodeError:
+        return False
 
 
 def _until(result: pl.DataFrame, ended_us: NDArray[np.int64], started_us: NDArray[np.int64]) -> pl.DataFrame:

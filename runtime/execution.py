@@ -26,8 +26,7 @@ from registry.database import TABLES, Registry, upsert
 from registry.expressions import Expression, ExpressionFault
 from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
 from registry.steps import Await
-from runtime.documents import encode
-from runtime.engine import AWAITED, EPISODES, Executed, execute
+from runtime.engine import AWAITED, EPISODES, Executed, await_key, execute
 from runtime.protocol import SkillTable
 
 log = logging.getLogger("rwcm.runtime")
@@ -67,23 +66,78 @@ def execute_pending(
     Args:
         now: moment up to which waits may time out.
         months: months of events to look at beside those that changed since they were last looked at.
+
+    Raises:
+        LakeBusy: another execution is under way and did not end in time.
     """
     done = Execution()
-    runner = _Runner(lake, registry, skills, now, done)
-    runner.resume()
-    seen = lake.fingerprints(EVENT_BUS)
-    plans = load_active_plans(registry)
-    marks = {month: digest_text(f"{mark}/{sorted(plan.body_hash for plan in plans)}") for month, mark in seen.items()}
-    wanted = changed_months(registry, STAGE, marks) | set(months)
-    for month in sorted(wanted & set(seen)):
-        for plan in plans:
-            for trigger in plan.triggers:
-                if trigger.trigger_type == "event":
-                    for part in _pending(lake, registry, plan, trigger, month).iter_slices(BATCH_EPISODES):
-                        runner.start(plan, part)
-    runner.flush()
-    remember_months(registry, STAGE, marks, wanted, now=now)
+    with lake.lock(OPEN_EPISODE):  # two executions at once would run the same episodes
+        _settle(lake, registry, now)
+        runner = _Runner(lake, registry, skills, now, done)
+        runner.resume()
+        seen = lake.fingerprints(EVENT_BUS)
+        plans = load_active_plans(registry)
+        rules = sorted(plan.body_hash for plan in plans)
+        marks = {month: digest_text(f"{mark}/{rules}") for month, mark in seen.items()}
+        wanted = changed_months(registry, STAGE, marks) | set(months)
+        for month in sorted(wanted & set(seen)):
+            for plan in plans:
+                for trigger in plan.triggers:
+                    if trigger.trigger_type == "event":
+                        for part in _pending(lake, registry, plan, trigger, month).iter_slices(BATCH_EPISODES):
+                            runner.start(plan, part)
+        runner.flush()
+        remember_months(registry, STAGE, marks, wanted, now=now)
     return done
+
+
+def _settle(lake: Lake, registry: Registry, now: datetime) -> None:
+    """Close the batches that were interrupted, by what they recorded.
+
+    One that recorded its episodes is done but for the registry. Of one that did not, the step runs are taken back: when
+    its events run again, another decision or workflow version may lead them elsewhere.
+    """
+    batch, waiting = TABLES[BATCH.name], TABLES[OPEN_EPISODE.name]
+    with registry.read() as connection:
+        query = sa.select(batch.c.batch_id).where(batch.c.kind == STAGE, batch.c.state == "open")
+        interrupted = list(connection.execute(query.order_by(batch.c.batch_id)).scalars())
+    for batch_id in interrupted:
+        recorded = lake.scan(RUN_EPISODE).filter(pl.col("batch_id") == batch_id).select("episode_id", MONTH).collect()
+        if recorded.is_empty():
+            lake.discard(STEP_RUN, batch_id=batch_id)
+        steps = lake.scan(STEP_RUN).filter(pl.col("batch_id") == batch_id).select(MONTH).collect()
+        with registry.transaction() as connection:
+            for closed in recorded["episode_id"].to_frame().iter_slices(500):
+                connection.execute(sa.delete(waiting).where(waiting.c.episode_id.in_(closed["episode_id"].to_list())))
+            counted = {spec.name: Counter(rows[MONTH]) for spec, rows in ((RUN_EPISODE, recorded), (STEP_RUN, steps))}
+            _close(connection, batch_id, counted, now, records=recorded.height)
+        log.info("batch %s was interrupted: settled with %s episodes", batch_id[:8], f"{recorded.height:,}")
+
+
+def _close(
+    connection: sa.Connection,
+    batch_id: str,
+    rows: Mapping[str, Mapping[Month, int]],
+    now: datetime,
+    *,
+    records: int,
+) -> None:
+    """Record the accounting of a batch, whose `rows` are told per table and month; from then on it is done."""
+    batch = TABLES[BATCH.name]
+    months = {
+        table: {f"{month:%Y-%m}": count for month, count in sorted(counted.items())} for table, counted in rows.items()
+    }
+    connection.execute(
+        sa.update(batch)
+        .where(batch.c.batch_id == batch_id)
+        .values(
+            state="done",
+            records_read=records,
+            records_accepted=records,
+            months=json.dumps(months),
+            closed_at=now,
+        )
+    )
 
 
 def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger, month: Month) -> pl.DataFrame:
@@ -194,10 +248,10 @@ class _Runner:
                 .filter(pl.col("topic") == wait.event)
                 .collect()
             )
-            carried = [encode([parse(text).get(member) for member in members]) for text in events["payload"]]
+            carried = [_carried_key(text, members) for text in events["payload"]]
             self.awaited[wait.event, *members] = pl.DataFrame(
                 {"key": carried, "at": events["produced_at"], "payload": events["payload"]}, schema=AWAITED
-            )
+            ).drop_nulls("key")
         wanted = pl.DataFrame({"key": keys}, schema={"key": pl.String}).unique()
         return self.awaited[wait.event, *members].join(wanted, on="key", how="semi")
 
@@ -221,7 +275,7 @@ class _Runner:
         """Name the batch before it starts; a batch that was interrupted has the same name and is done again."""
         row = {
             "batch_id": batch_id,
-            "kind": "execute",
+            "kind": STAGE,
             "state": "open",
             "source": f"{plan.workflow_id}@{plan.version}",
             "records_read": count,
@@ -240,28 +294,24 @@ class _Runner:
         runs, steps = _episode_rows(plan, episodes, executed, batch_id), _step_rows(plan, episodes, executed, batch_id)
         self.lake.append(STEP_RUN, steps, batch_id=batch_id)
         self.lake.append(RUN_EPISODE, runs, batch_id=batch_id)
-        months = {}
+        counted = {}
         for spec, rows in ((RUN_EPISODE, runs), (STEP_RUN, steps)):
-            counted = Counter(spec.conform(rows)[MONTH].to_list())
-            self.done.rows[spec.name].update(counted)
-            months[spec.name] = {f"{month:%Y-%m}": count for month, count in sorted(counted.items())}
+            counted[spec.name] = Counter(spec.conform(rows)[MONTH].to_list())
+            self.done.rows[spec.name].update(counted[spec.name])
         self.done.outcomes.update(executed.closed["outcome"].to_list())
         self.done.outcomes["running"] += executed.waiting.height
-        table, batch = TABLES[OPEN_EPISODE.name], TABLES[BATCH.name]
+        table = TABLES[OPEN_EPISODE.name]
         with self.registry.transaction() as connection:
             for closed in executed.closed["episode_id"].to_frame().iter_slices(500):
                 connection.execute(sa.delete(table).where(table.c.episode_id.in_(closed["episode_id"].to_list())))
             upsert(connection, OPEN_EPISODE, _open_rows(plan, episodes, executed, self.now))
-            connection.execute(
-                sa.update(batch)
-                .where(batch.c.batch_id == batch_id)
-                .values(
-                    state="done",
-                    records_accepted=batch.c.records_read,
-                    months=json.dumps(months),
-                    closed_at=self.now,
-                )
-            )
+            _close(connection, batch_id, counted, self.now, records=episodes.height)
+
+
+def _carried_key(payload: str, members: Sequence[str]) -> str | None:
+    """Return the key that an event answers to, None where it lacks a member: it answers to nobody."""
+    carried = parse(payload)
+    return await_key([carried[member] for member in members]) if carried.keys() >= set(members) else None
 
 
 def _new_episodes(plan: Plan, events: pl.DataFrame, policies: Sequence[str]) -> pl.DataFrame:

@@ -143,7 +143,8 @@ def record(lake: Lake, insights: Iterable[Insight], *, now: datetime, batch_id: 
             revision, known = held.get(item.reflection_id, (0, None))
             if known != content_hash:
                 rows.append(_row(item, revision + 1, content_hash, now, batch_id))
-        frame = pl.DataFrame(rows) if rows else REFLECTION_LOG.empty()
+        schema = REFLECTION_LOG.polars_schema()
+        frame = pl.DataFrame(rows, schema={name: kind for name, kind in schema.items() if name != MONTH})
         return lake.append(REFLECTION_LOG, frame, batch_id=batch_id)
 
 

@@ -21,8 +21,7 @@ from registry.expressions import compile_template
 from registry.loader import PACK, load_pack
 from registry.plans import Plan, PlannedStep, PlannedTrigger, load_plan
 from registry.steps import Await, parse_logic
-from runtime.documents import encode
-from runtime.engine import AWAITED, EPISODES, Executed, FindAwaited, execute
+from runtime.engine import AWAITED, EPISODES, Executed, FindAwaited, await_key, execute
 from runtime.execution import Execution, execute_pending
 from runtime.protocol import RESULT_SCHEMA, Call, Skill, SkillTable
 from runtime.skills.simulated import SimulatedSkills
@@ -140,7 +139,7 @@ def awaited(*events: tuple[datetime, Mapping[str, Any]]) -> FindAwaited:
 
     def find(wait: Await, keys: Sequence[str]) -> pl.DataFrame:
         rows = [
-            (encode([payload.get(member) for member in wait.correlate]), at, json.dumps(payload))
+            (await_key([payload.get(member) for member in wait.correlate]), at, json.dumps(payload))
             for at, payload in events
         ]
         return pl.DataFrame(rows, schema=AWAITED, orient="row").filter(pl.col("key").is_in(list(keys)))
@@ -148,7 +147,9 @@ def awaited(*events: tuple[datetime, Mapping[str, Any]]) -> FindAwaited:
     return find
 
 
-def answer(output: Any = None, *, error: str | None = None, latency_ms: int = 10, cost_micros: int = 5) -> dict[str, Any]:
+def answer(
+    output: Any = None, *, error: str | None = None, latency_ms: int = 10, cost_micros: int = 5
+) -> dict[str, Any]:
     """Return a skill's result for one row."""
     text = None if error else output if isinstance(output, str) else json.dumps(output or {})
     return {
@@ -352,3 +353,15 @@ class Payables:
             orient="row",
         )
         orders.write_parquet(self.home.simulated / "purchase_orders.parquet")
+
+
+def busy(payables: Payables) -> None:
+    """Let invoices of three months arrive: booked, decided, timed out, waiting at `LATER`, and illegible."""
+    for number in range(12):
+        at = datetime(2025, 1 + number % 3, 5 + number, 9, tzinfo=UTC)
+        name = payables.invoice(f"{number}", billed="108.00" if number % 4 == 1 else "101.00", at=at)
+        if number in (1, 5):
+            payables.decide(name, "approved" if number == 1 else "rejected", at + timedelta(hours=6))
+    payables.invoice("blurred", legible=False, at=NINE)
+    payables.invoice("waiting", billed="150.00", at=LATER - timedelta(hours=1))
+    payables.invoice("waiting too", billed="150.00", at=LATER - timedelta(hours=2))

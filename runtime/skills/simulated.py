@@ -4,6 +4,7 @@ They read what the simulated outside systems hold (invoice documents, purchase o
 and cost from the profile in the skill's binding.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -23,6 +24,7 @@ _ENTITIES = {
     "amount": r"(?m)^Total: [A-Z]{3} ([\d,]+\.\d{2})$",
 }
 _NUMERIC = {"amount"}
+_MAX_EXPONENT = 100
 _DEFAULT_LATENCY = {"median": 200.0, "sigma": 0.4}
 
 
@@ -102,36 +104,50 @@ def _out_of_reach(result: pl.DataFrame, is_down: pl.Series) -> pl.DataFrame:
 
 def _extract(call: Call, world: SimulatedWorld) -> pl.DataFrame:
     """Read entities off the documents; what is not legible lowers the confidence below any sane minimum."""
-    entities: list[str] = call.arguments["entities"][0]
+    asked = [tuple(names) for names in call.arguments["entities"]]
     minimum = call.arguments.get("min_confidence", [0.85] * call.rows)
-    frame = pl.DataFrame({"uri": call.arguments["file_uri"]}, schema={"uri": pl.String}).join(
-        world.documents, on="uri", how="left", maintain_order="left"
+    frame = (
+        pl.DataFrame({"uri": call.arguments["file_uri"]}, schema={"uri": pl.String})
+        .join(world.documents, on="uri", how="left", maintain_order="left")
+        .with_columns(
+            pl.Series("confidence", np.round(0.90 + 0.0999 * uniform(call.seeds, "confidence"), 4)),
+            pl.Series("minimum", [float(value) for value in minimum]),
+        )
+        .with_row_index("row")
     )
-    for name in entities:
+    parts = []
+    for names in dict.fromkeys(asked):
+        is_asked = pl.Series([wanted == names for wanted in asked])
+        parts.append(_read_off(frame.filter(is_asked), names))
+    return pl.concat(parts).sort("row").drop("row")
+
+
+def _read_off(frame: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
+    """Return what reading the entities `names` off the documents of `frame` gives."""
+    members: list[pl.Expr] = []
+    found: list[pl.Expr] = []
+    for name in names:
         pattern = _ENTITIES.get(name)
-        found = pl.col("text").str.extract(pattern) if pattern else pl.lit(None, dtype=pl.String)
-        frame = frame.with_columns(found.str.replace_all(",", "").alias(name))
-    confidence = pl.Series(np.round(0.90 + 0.0999 * uniform(call.seeds, "confidence"), 4))
-    is_legible = pl.all_horizontal(pl.col(name).is_not_null() for name in entities)
-    # The texts are the patterns' own matches: no quote and no backslash can be in them.
-    members = [
-        part
-        for position, name in enumerate(entities)
-        for quote in ["" if name in _NUMERIC else '"']
-        for part in (pl.lit(f'{"," if position else ""}"{name}":{quote}'), pl.col(name), pl.lit(quote))
-    ]
+        read = pl.col("text").str.extract(pattern) if pattern else pl.lit(None, dtype=pl.String)
+        found.append(read.str.replace_all(",", ""))
+        # The texts are the patterns' own matches: no quote and no backslash can be in them.
+        quote = pl.lit("" if name in _NUMERIC else '"')
+        value = pl.coalesce(pl.concat_str(quote, found[-1], quote), pl.lit("null"))
+        members += [pl.lit(f"{',' if members else ''}{json.dumps(name)}:"), value]
+    is_legible = pl.all_horizontal(value.is_not_null() for value in found)
     output = pl.concat_str(
         pl.lit('{"entities":{'), *members, pl.lit('},"confidence":'), pl.col("confidence").cast(pl.String), pl.lit("}")
     )
     return (
-        frame.with_columns(confidence=pl.when(is_legible).then(confidence).otherwise(pl.lit(0.41)))
+        frame.with_columns(confidence=pl.when(is_legible).then("confidence").otherwise(pl.lit(0.41)))
         .with_columns(
             error_code=pl.when(pl.col("text").is_null())
             .then(pl.lit(ErrorCode.NOT_FOUND.value))
-            .when(pl.col("confidence") < pl.Series("minimum", [float(value) for value in minimum]))
+            .when(pl.col("confidence") < pl.col("minimum"))
             .then(pl.lit(ErrorCode.LOW_CONFIDENCE.value)),
         )
         .select(
+            "row",
             output=pl.when(pl.col("error_code").is_null()).then(output),
             error_code="error_code",
             error_message=pl.when(pl.col("text").is_null())
@@ -139,42 +155,60 @@ def _extract(call: Call, world: SimulatedWorld) -> pl.DataFrame:
             .when(pl.col("error_code").is_not_null())
             .then(pl.lit("an entity that was asked for is not legible")),
             token_in=(200 + pl.col("text").str.len_chars() // 4).cast(pl.Int32),
-            token_out=pl.when(pl.col("error_code").is_null()).then(24 * len(entities)).otherwise(8).cast(pl.Int32),
+            token_out=pl.when(pl.col("error_code").is_null()).then(24 * len(names)).otherwise(8).cast(pl.Int32),
         )
     )
 
 
 def _check(call: Call, world: SimulatedWorld) -> pl.DataFrame:
     """Compare two sides within a tolerance; `po_match` binds the invoice's amount and its purchase order's itself."""
+    nothing = [None] * call.rows
+    checks = call.arguments.get("check", nothing)
     tolerances = call.arguments.get("tolerance", [Decimal(0)] * call.rows)
-    if call.arguments.get("check", [None])[0] == "po_match":
-        left = call.known("entities", "amount")
-        orders = pl.DataFrame({"po_id": call.known("entities", "po_id")}, schema={"po_id": pl.String}).join(
-            world.purchase_orders, on="po_id", how="left", maintain_order="left"
-        )
-        right = [None if cents is None else Decimal(cents).scaleb(-2) for cents in orders["amount_cents"]]
-    else:
-        left, right = call.arguments.get("lhs", []), call.arguments.get("rhs", [])
-        left, right = left or [None] * call.rows, right or [None] * call.rows
-    return _frame([_compare(*row) for row in zip(left, right, tolerances, strict=True)])
+    sides = list(zip(call.arguments.get("lhs", nothing), call.arguments.get("rhs", nothing), strict=True))
+    if "po_match" in checks:
+        matched = _invoice_and_order(call, world)
+        sides = [
+            match if check == "po_match" else side for check, match, side in zip(checks, matched, sides, strict=True)
+        ]
+    return _frame([_compare(*side, allowed) for side, allowed in zip(sides, tolerances, strict=True)])
+
+
+def _invoice_and_order(call: Call, world: SimulatedWorld) -> list[tuple[Any, Decimal | None]]:
+    """Return per row the invoice's amount and that of its purchase order, None where there is no such order."""
+    orders = pl.DataFrame({"po_id": call.known("entities", "po_id")}, schema={"po_id": pl.String}).join(
+        world.purchase_orders, on="po_id", how="left", maintain_order="left"
+    )
+    ordered = [None if cents is None else Decimal(cents).scaleb(-2) for cents in orders["amount_cents"]]
+    return list(zip(call.known("entities", "amount"), ordered, strict=True))
 
 
 def _compare(left: Any, right: Any, tolerance: Any) -> dict[str, Any]:
     if right is None:
         return _error(ErrorCode.NOT_FOUND, "there is nothing to compare with: the purchase order is unknown")
     try:
-        invoiced, ordered, allowed = (Decimal(str(value)) for value in (left, right, tolerance))
-    except InvalidOperation:
+        invoiced, ordered, allowed = map(_number, (left, right, tolerance))
+    except ValueError:
         return _error(ErrorCode.BAD_INPUT, "both sides and the tolerance must be numbers")
     if ordered == 0:
         return _error(ErrorCode.BAD_INPUT, "the right side is zero, a share of it is not defined")
     difference = invoiced - ordered
     passed = abs(difference) <= allowed * abs(ordered)
-    variance = (difference / ordered).quantize(Decimal("0.000001"))
     return {
         "output": f'{{"pass":{"true" if passed else "false"},"lhs":{invoiced},"rhs":{ordered},'
-        f'"variance":{variance:f},"tolerance":{allowed:f}}}'
+        f'"variance":{difference / ordered:.6f},"tolerance":{allowed:f}}}'
     }
+
+
+def _number(value: Any) -> Decimal:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError from None
+    # The size comes first: an exponent of thousands must not be written out.
+    if not number.is_finite() or abs(number.adjusted()) > _MAX_EXPONENT:
+        raise ValueError
+    return number
 
 
 def _hand_off(call: Call) -> pl.DataFrame:

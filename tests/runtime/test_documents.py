@@ -13,7 +13,7 @@ from runtime.documents import Documents, encode
 NUMBERS = st.integers() | st.decimals(allow_nan=False, allow_infinity=False, places=6)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("aé\"\\\n€ ", max_size=3), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('aé"\\\n€ ', max_size=3), inner, max_size=4),
     max_leaves=12,
 )
 

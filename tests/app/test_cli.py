@@ -1,0 +1,178 @@
+"""The command line, as a user calls it: what it prints, what it refuses, and its exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lake.home import Home
+
+ROOT = Path(__file__).parents[2]
+
+
+def rwcm(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "app.cli", *arguments],
+        env={**os.environ, "RWCM_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+def said(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return done.stderr.strip().splitlines()
+
+
+def test_a_run_prints_closed_accounting_outcomes_proposals_and_places(tmp_path: Path) -> None:
+    """A newcomer would not see that the loop ran, nor where to look."""
+    done = rwcm(tmp_path / "a home", "run", "--events", "600", "--seed", "3")
+    assert done.returncode == 0, done.stderr
+    read = [line.split() for line in done.stdout.splitlines()]
+    assert ["read", "600"] in read
+    for word in ("closed", "success", "Proposals", str(tmp_path / "a home" / "warehouse" / "rwcm.duckdb"), "make dev"):
+        assert word in done.stdout
+    assert "execution done" in done.stderr
+    again = rwcm(tmp_path / "a home", "run", "--events", "600", "--seed", "3")
+    assert again.returncode == 0
+    assert "Nothing changed" in again.stdout
+
+
+def test_another_seed_in_the_same_home_is_refused(world: Home) -> None:
+    """Two worlds would be mixed in one home."""
+    done = rwcm(world.root, "run", "--seed", "99")
+    assert done.returncode == 2
+    assert len(said(done)) == 1
+    assert "RWCM_HOME" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("missing.xes", None),
+        ("empty.csv", b""),
+        ("not-a-gzip.xes.gz", b"<log></log>"),
+        ("words.xes", b"these are words"),
+        ("cut.xes.gz", b"\x1f\x8b\x08\x00"),
+        ("columns.csv", b"one,two\n1,2\n"),
+    ],
+)
+def test_a_log_that_cannot_be_read_gives_one_sentence_and_leaves_nothing(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    """A wrong path would end in a traceback, or in a workflow without cases."""
+    log = tmp_path / name
+    if content is not None:
+        log.write_bytes(content)
+    done = rwcm(tmp_path / "home", "backfill", str(log))
+    assert done.returncode == 2
+    assert len(said(done)) == 1, done.stderr
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home" / "registry.db").exists()
+
+
+def test_a_directory_and_a_file_without_permission_are_no_logs(tmp_path: Path) -> None:
+    """The sentence would blame the wrong thing."""
+    assert "directory" in rwcm(tmp_path / "home", "backfill", str(tmp_path)).stderr
+    if os.geteuid() == 0:
+        pytest.skip("root may read every file")
+    locked = tmp_path / "locked.csv"
+    locked.write_text("case,activity\n1,a\n")
+    locked.chmod(0)
+    assert "permission" in rwcm(tmp_path / "home", "backfill", str(locked)).stderr
+
+
+def test_a_query_prints_rows_and_json_with_types(world: Home) -> None:
+    """Programs could not read the marts from the shell."""
+    sql = "select 1 as n, 1.5 as x, null as nothing, date '2025-03-01' as day, ['a'] as items"
+    assert json.loads(rwcm(world.root, "query", "--json", sql).stdout) == [
+        {"n": 1, "x": 1.5, "nothing": None, "day": "2025-03-01", "items": ["a"]}
+    ]
+    done = rwcm(world.root, "query", "select 'x' || repeat('y', 300) as wide, '[bold]' as brackets")
+    assert "x" + "y" * 300 in done.stdout
+    assert "[bold]" in done.stdout
+
+
+def test_a_query_says_when_there_are_more_rows(world: Home) -> None:
+    """A cut result would be taken for the whole."""
+    done = rwcm(world.root, "query", "--json", "--limit", "2", "from marts.mv_step_telemetry")
+    assert len(json.loads(done.stdout)) == 2
+    assert "first 2 rows" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "selec 1",
+        "from marts.nothing",
+        "drop table marts.proposal",
+        "select * from read_csv('/etc/passwd')",
+        "copy marts.proposal to 'stolen.csv'",
+        "attach 'other.duckdb'",
+    ],
+)
+def test_a_query_that_is_wrong_or_reaches_out_is_refused(world: Home, sql: str) -> None:
+    """The served file would be changed, or the query language would open the machine's files."""
+    done = rwcm(world.root, "query", sql)
+    assert done.returncode == 2
+    assert done.stderr.startswith("rwcm: the query was refused")
+    assert "Traceback" not in done.stderr
+
+
+def test_looking_at_an_empty_home_creates_nothing(tmp_path: Path) -> None:
+    """A typing error in RWCM_HOME would leave a home behind."""
+    home = tmp_path / "nowhere"
+    assert "is empty" in rwcm(home, "status").stdout
+    assert json.loads(rwcm(home, "status", "--json").stdout)["exists"] is False
+    done = rwcm(home, "query", "select 1")
+    assert (done.returncode, len(said(done))) == (2, 1)
+    assert not home.exists()
+
+
+def test_status_counts_what_is_there(world: Home) -> None:
+    """An operator would not see what a home holds, or that work is stuck."""
+    found = json.loads(rwcm(world.root, "status", "--json").stdout)
+    lake, marts = found["lake"], found["warehouse"]["tables"]
+    assert lake["event_bus"]["rows"] + lake["event_dead_letter"]["rows"] <= 3_000
+    assert lake["step_run"]["rows"] == marts["marts.mv_step_telemetry"]
+    assert lake["event_bus"]["months"] in (18, 19)
+    assert found["open_work"]["batches_open"] == found["open_work"]["files_waiting"] == 0
+    assert found["cursors"]["execute"]["months"] == lake["event_bus"]["months"]
+    shown = rwcm(world.root, "status").stdout
+    for word in ("event_bus", "cursors", "open work", "episodes waiting"):
+        assert word in shown
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["backfill"], ["query"], ["status"]])
+def test_every_command_explains_itself(tmp_path: Path, command: list[str]) -> None:
+    """A user who has only the command could not learn it."""
+    done = rwcm(tmp_path, *command, "--help")
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["status"], ["query", "select 1"]])
+def test_looking_does_not_start_the_orchestrator(world: Home, command: list[str]) -> None:
+    """Every look at a home would cost seconds."""
+    code = (
+        "import sys\nfrom app.cli import main\n"
+        f"try:\n    main({command!r})\nexcept SystemExit:\n    pass\n"
+        "print('dagster' in sys.modules, 'dbt' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "RWCM_HOME": str(world.root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.stdout.splitlines()[-1] == "False False", done.stderr

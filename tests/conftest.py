@@ -1,0 +1,31 @@
+"""Fixtures that several rooms' tests share: one small world, made once, and copies of it to write to."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dagster_project.instance import run_job
+from lake.home import Home
+
+EVENTS, SEED = 3_000, 11
+
+
+def demonstrate(home: Home, *, events: int = EVENTS, seed: int = SEED) -> dict[str, dict[str, object]]:
+    """Run the demonstration job on `home`; return the metadata of what was materialised, by asset."""
+    config = {"ops": {"demonstration_stream": {"config": {"events": events, "seed": seed}}}}
+    return {key: dict(found) for key, found in run_job(home.prepare(), "demonstration", config=config).items()}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home after one run of the demonstration, to be read and not written."""
+    home = Home(tmp_path_factory.mktemp("world") / "home")
+    demonstrate(home)
+    return home
+
+
+@pytest.fixture
+def copied_world(world: Home, tmp_path: Path) -> Home:
+    """The same home, to be written."""
+    return Home(Path(shutil.copytree(world.root, tmp_path / "home", symlinks=True)))
