@@ -4,6 +4,7 @@ import logging
 import time
 
 from rich.console import Console
+from rich.markup import escape
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -18,7 +19,7 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         elapsed = time.monotonic() - self._start
-        errors.print(f"[dim]{elapsed:6.1f} s[/dim]  {record.getMessage()}", soft_wrap=True)
+        errors.print(f"[dim]{elapsed:6.1f} s[/dim]  {escape(record.getMessage())}", soft_wrap=True)
 
 
 def show_progress() -> None:

@@ -4,16 +4,20 @@ import gzip
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import dagster as dg
 import polars as pl
+from rich.markup import escape
 
 from app.cli import Refused
 from app.console import console, errors, table
+from dagster_project.assets.execution import EventLogConfig
 from dagster_project.instance import RunFailed, run_job
 from dagster_project.platform import Platform
 from ingest.logs import UnreadableLog, read_log
 from lake.home import Home
-from lake.tables import PUBLICATION_QUEUE, RUN_EPISODE
+from lake.tables import OPEN_EPISODE, PUBLICATION_QUEUE, RUN_EPISODE
 from lake.warehouse import read
 
 Metadata = Mapping[str, Mapping[str, Any]]
@@ -38,7 +42,7 @@ def run_demonstration(home: Home, *, events: int, seed: int) -> None:
     _print_records("Records of the landing zone", records)
     platform = Platform(home)
     outcomes = platform.lake.scan(RUN_EPISODE, columns=["outcome"]).collect()["outcome"].value_counts(sort=True).rows()
-    waiting = done["run_episode"].get("episodes_running", 0)
+    waiting = platform.registry.frame(OPEN_EPISODE).height
     console.print("\n[bold]Episodes[/bold] by outcome")
     console.print(table([(outcome, f"{count:,}") for outcome, count in [*outcomes, ("waiting now", waiting)]]))
     _print_proposals(platform)
@@ -52,12 +56,12 @@ def run_backfill(home: Home, log: Path, **options: str) -> None:
     Raises:
         Refused: the log cannot be read; nothing was recorded.
     """
-    _refuse_unreadable(log)
+    _refuse_unreadable(log, EventLogConfig(**options))
     done = _run(home, "backfill", {"ops": {"event_log": {"config": {"path": str(log.resolve()), **options}}}})
     imported = done["event_log"]
     workflow_id = imported["workflow_id"]
     if not imported["new_cases"]:
-        console.print(f"\n[bold]Nothing changed:[/bold] every case of {log.name} was imported before.")
+        console.print(f"\n[bold]Nothing changed:[/bold] every case of {escape(log.name)} was imported before.")
     _print_records(f"Events of {log.name}", imported)
     with read(home.served_db) as warehouse:
         variants = warehouse.execute(
@@ -71,12 +75,20 @@ def run_backfill(home: Home, log: Path, **options: str) -> None:
     _print_places(home)
 
 
-def _refuse_unreadable(log: Path) -> None:
-    """Look into the log before anything starts, so that a wrong path costs no waiting."""
+def _refuse_unreadable(log: Path, config: EventLogConfig) -> None:
+    """Look into the log as it will be read before anything starts, so that a wrong path costs no waiting."""
     try:
-        next(iter(read_log(log, batch_rows=1)), None)
+        ZoneInfo(config.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise Refused(f"there is no time zone {config.time_zone!r}; name one such as Europe/Berlin") from None
+    try:
+        batches = read_log(log, mapping=config.mapping(), timezone=config.time_zone, batch_rows=1)
+        if next(batches, None) is None:
+            raise Refused(f"{log} cannot be read as an event log: it holds no event; export it again with its traces")
     except UnreadableLog as fault:
         raise Refused(str(fault)) from None
+    except dg.Failure as fault:
+        raise Refused(str(fault.description)) from None
     except (OSError, gzip.BadGzipFile) as fault:
         raise Refused(f"{log} cannot be read: {fault.strerror or fault}; name a readable XES or CSV file") from None
 
@@ -88,7 +100,8 @@ def _run(home: Home, job: str, config: Mapping[str, Any]) -> Metadata:
         for step, message in fault.steps.items():
             errors.print(f"rwcm: {step} failed: {message}", soft_wrap=True, markup=False)
         errors.print(
-            f"rwcm: nothing is lost; correct the cause and repeat. The run is {fault.run_id} in the UI: make dev"
+            f"rwcm: nothing is lost; correct the cause and repeat. The run is {fault.run_id} in the UI: make dev",
+            soft_wrap=True,
         )
         raise SystemExit(1) from None
 
@@ -96,7 +109,7 @@ def _run(home: Home, job: str, config: Mapping[str, Any]) -> Metadata:
 def _print_records(title: str, counts: Mapping[str, Any]) -> None:
     parts = ("accepted", "rejected", "duplicate")
     closes = counts["records_read"] == sum(counts[f"records_{part}"] for part in parts)
-    console.print(f"\n[bold]{title}[/bold]")
+    console.print(f"\n[bold]{escape(title)}[/bold]", soft_wrap=True)
     console.print(table([(part, f"{counts[f'records_{part}']:,}") for part in ("read", *parts)]))
     console.print("  read = accepted + rejected + duplicate: " + ("closed" if closes else "[red]NOT CLOSED[/red]"))
 
@@ -106,7 +119,9 @@ def _print_proposals(platform: Platform) -> None:
     console.print(f"\n[bold]Proposals[/bold] {queue.filter(pl.col('decision') == 'pending').height} pending")
     for row in queue.iter_rows(named=True):
         console.print(
-            f"  {row['publication_id'][:8]}  {_said(row)}  confidence {row['confidence']:.3f}", soft_wrap=True
+            f"  {row['publication_id'][:8]}  {_said(row)}  confidence {row['confidence']:.3f}",
+            soft_wrap=True,
+            markup=False,
         )
 
 
@@ -121,7 +136,7 @@ def _said(row: Mapping[str, Any]) -> str:
 
 def _print_places(home: Home) -> None:
     console.print("\n[bold]Where to look[/bold]")
-    console.print(f"  warehouse  {home.served_db}", soft_wrap=True)
+    console.print(f"  warehouse  {home.served_db}", soft_wrap=True, markup=False)
     console.print('             rwcm query "from marts.workflow_kpi_monthly"')
     console.print("  UI         make dev, then http://127.0.0.1:3000")
     console.print("  home       rwcm status")

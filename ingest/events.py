@@ -8,10 +8,10 @@ interrupted is done again under its name and adds nothing twice.
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, count
 from typing import Any
 
 import polars as pl
@@ -31,6 +31,9 @@ log = logging.getLogger("rwcm.ingest")
 
 CHUNK_RECORDS = 50_000
 """Records held in memory at once, and the most that one commit appends."""
+
+CHUNK_BYTES = 64 << 20
+"""Characters of payload held in memory at once: a small file may unpack to more than there is."""
 
 INGESTER = "ingest"
 
@@ -67,11 +70,12 @@ class Ingestion:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A record with its verdict and where it came from."""
+    """A record with its verdict and where it came from; a copy's file has the content of one before it in its batch."""
 
     file: LandedFile
     offset: int
     verdict: Accepted | Refused
+    is_copy: bool
 
 
 def ingest_landing(
@@ -96,12 +100,13 @@ def ingest_landing(
 
 def _name_batch(registry: Registry, files: list[LandedFile], now: datetime) -> str:
     """Record batch and files before any of them is touched; return the batch's id."""
-    batch_id = name_uuid("ingest", *(f"{file.file_id}/{file.name}/{file.received_at.timestamp()}" for file in files))
+    named = name_uuid("ingest", *(f"{file.file_id}/{file.name}/{file.received_at.timestamp()}" for file in files))
     source = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
     with registry.transaction() as connection:
-        if connection.execute(sa.select(TABLES["batch"].c.state).filter_by(batch_id=batch_id)).first():
-            # The very same files landed again at the very same time: a new batch, told apart by when it was named.
-            batch_id = name_uuid("ingest", batch_id, now.isoformat())
+        # The very same files landed again at the very same time are a new batch each time.
+        names = chain([named], (name_uuid("ingest", named, str(again)) for again in count(1)))
+        is_taken = sa.select(TABLES[BATCH.name].c.batch_id)
+        batch_id = next(name for name in names if not connection.scalar(is_taken.filter_by(batch_id=name)))
         connection.execute(
             sa.insert(TABLES[BATCH.name]),
             {
@@ -169,13 +174,14 @@ def _run_batch(
     places = landing.claim(batch_id, [file.name for file in files])
     accounts = {file.name: Accounting() for file in files}
     rows: dict[str, Counter[Month]] = {EVENT_BUS.name: Counter(), EVENT_DEAD_LETTER.name: Counter()}
+    originals = {file.file_id: file.name for file in reversed(files)}
     judged = (
-        _Judged(file, record.offset, verdict)
+        _Judged(file, record.offset, verdict, is_copy=originals[file.file_id] != file.name)
         for file in files
         for record, verdict in _judge(read_records(places[file.name]), door, file.received_at)
     )
     total = 0
-    while part := list(islice(judged, chunk)):
+    for part in _parts(judged, chunk):
         _commit(part, batch_id, lake, accounts, rows, done.rules)
         total += len(part)
         log.info("ingested %s records", f"{total:,}")
@@ -192,6 +198,20 @@ def _run_batch(
 def _judge(records: Iterable[Record], door: Door, received_at: datetime) -> Iterator[tuple[Record, Accepted | Refused]]:
     for record in records:
         yield record, door.check(record, received_at=received_at)
+
+
+def _parts(judged: Iterable[_Judged], chunk: int) -> Iterator[list[_Judged]]:
+    """Yield the records in parts of `chunk`, or fewer where their payloads are large."""
+    part: list[_Judged] = []
+    size = 0
+    for item in judged:
+        part.append(item)
+        size += len((item.verdict.payload if isinstance(item.verdict, Accepted) else item.verdict.evidence) or "")
+        if len(part) == chunk or size >= CHUNK_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _commit(
@@ -225,7 +245,8 @@ def _split_events(
     """Return the events to accept and those whose id another content holds; count accepted and duplicates.
 
     The same id with the same content is a duplicate, in this chunk and against every month kept. A row that this very
-    batch committed before it was interrupted counts as accepted again, and the append will find it there.
+    batch committed before it was interrupted counts as accepted again, and the append will find it there; a copy's
+    rows lie at the same place in the same content and are none of its own.
     """
     known = _known_events([item.verdict.event_id for item in events if isinstance(item.verdict, Accepted)], lake)
     fresh, conflicts = [], []
@@ -234,13 +255,13 @@ def _split_events(
         assert isinstance(event, Accepted)
         place = (event.content_hash, batch_id, item.file.file_id, item.offset)
         held = known.setdefault(event.event_id, place)
-        if held == place:
+        if held == place and not item.is_copy:
             accounts[item.file.name].accepted += 1
             fresh.append(item)
         elif held[0] == event.content_hash:
             accounts[item.file.name].duplicates += 1
         else:
-            conflicts.append(_Judged(item.file, item.offset, conflict(event)))
+            conflicts.append(replace(item, verdict=conflict(event)))
     return fresh, conflicts
 
 
@@ -373,17 +394,18 @@ def _counts(account: Accounting) -> dict[str, int]:
 
 
 def _sweep(registry: Registry, landing: Landing) -> None:
-    """Delete raw files whose batch was recorded but whose deletion was interrupted."""
+    """Delete raw files whose batch was recorded but whose deletion was interrupted.
+
+    Files of a batch that this registry does not know are nobody's to delete: they may be the only copy.
+    """
     file, batch = TABLES[LANDING_FILE.name], TABLES[BATCH.name]
     for folder in landing.claimed.iterdir():
         with registry.read() as connection:
-            kept: Sequence[str] = (
-                connection.execute(
-                    sa.select(file.c.file_name)
-                    .join(batch, batch.c.batch_id == file.c.batch_id)
-                    .where(file.c.batch_id == folder.name, sa.or_(file.c.state != "deleted", batch.c.state == "open"))
-                )
-                .scalars()
-                .all()
-            )
-        landing.release(folder.name, keep=set(kept))
+            states = connection.execute(
+                sa.select(file.c.file_name, file.c.state, batch.c.state)
+                .join(batch, batch.c.batch_id == file.c.batch_id)
+                .where(file.c.batch_id == folder.name)
+            ).all()
+        if states:
+            keep = {str(name) for name, state, of_batch in states if state != "deleted" or of_batch == "open"}
+            landing.release(folder.name, keep=keep)

@@ -9,15 +9,17 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from filelock import FileLock
 
 BATCH_FILES = 1_000
 BATCH_BYTES = 64 << 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Landing:
 
     def put(self, name: str, content: bytes, *, received_at: datetime | None = None) -> Path:
         """Land `content` whole under `name`; a reader sees all of it or nothing."""
-        if Path(name).name != name or name.startswith("."):
+        if not name or Path(name).name != name or name.startswith("."):
             raise ValueError(f"{name!r} cannot be the name of a landed file: give a plain name with no folder")
         partial = self.inbox / f".{name}.partial"
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -57,34 +59,41 @@ class Landing:
             file.flush()
             os.fsync(file.fileno())
         if received_at is not None:
-            os.utime(partial, (received_at.timestamp(), received_at.timestamp()))
+            since_epoch = (received_at - _EPOCH) // _MICROSECOND * 1_000
+            os.utime(partial, ns=(since_epoch, since_epoch))
         return partial.rename(self.inbox / name)
 
     def waiting(self) -> list[LandedFile]:
         """Return the files of the next batch in order of landing, bounded in number and bytes."""
-        entries = [
-            (entry.stat(follow_symlinks=False), Path(entry.path))
-            for entry in os.scandir(self.inbox)
-            if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
-        ]
+        entries = []
+        for entry in list(os.scandir(self.inbox)):
+            if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
+                continue
+            if path := _recordable(Path(entry.path)):
+                status = path.stat()
+                entries.append((_EPOCH + status.st_mtime_ns // 1_000 * _MICROSECOND, path.name, status.st_size))
         files: list[LandedFile] = []
         total = 0
-        for status, path in sorted(entries, key=lambda item: (item[0].st_mtime_ns, item[1].name)):
-            total += status.st_size
+        for received_at, name, size in sorted(entries):
+            total += size
             if files and (len(files) == BATCH_FILES or total > BATCH_BYTES):
                 break
-            received_at = datetime.fromtimestamp(status.st_mtime, tz=UTC)
-            files.append(LandedFile(path, path.name, content_hash(path), status.st_size, received_at))
+            path = self.inbox / name
+            files.append(LandedFile(path, name, content_hash(path), size, received_at))
         return files
 
     def claim(self, batch_id: str, names: list[str]) -> dict[str, Path]:
-        """Move the named files to their batch and return where each one is; files moved before are found there."""
+        """Move the named files to their batch and return where each one is; files moved before are found there.
+
+        A file that somebody took out of the inbox meanwhile is at neither place; whoever reads it says so.
+        """
         folder = self.claimed / batch_id
         folder.mkdir(exist_ok=True, mode=0o700)
         places = {name: folder / name for name in names}
         for name, place in places.items():
             if not place.exists():
-                (self.inbox / name).rename(place)
+                with suppress(FileNotFoundError):
+                    (self.inbox / name).rename(place)
         return places
 
     def release(self, batch_id: str, *, keep: set[str]) -> None:
@@ -97,6 +106,15 @@ class Landing:
                 path.unlink()
         if not keep:
             shutil.rmtree(folder)
+
+
+def _recordable(path: Path) -> Path | None:
+    """Return the file, renamed where its name is no UTF-8 and could not be recorded; None while that name is taken."""
+    name = path.name.encode("utf-8", "replace").decode()
+    if name == path.name:
+        return path
+    place = path.with_name(name)
+    return None if place.exists() else path.rename(place)
 
 
 def content_hash(path: Path) -> str:

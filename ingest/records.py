@@ -33,8 +33,11 @@ class Record:
 def read_records(path: Path) -> Iterator[Record]:
     """Yield the records of a file; what cannot be read as a file is one record with a fault, so it is counted.
 
-    Faults: `empty_file`, `not_gzip`, `truncated` and `corrupt` (where unpacking ends), `too_large`.
+    Faults: `missing`, `empty_file`, `not_gzip`, `truncated` and `corrupt` (where unpacking ends), `too_large`.
     """
+    if not path.exists():
+        yield Record(0, b"", "missing")
+        return
     with path.open("rb") as raw:
         magic = raw.read(2)
         raw.seek(0)

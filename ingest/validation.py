@@ -36,6 +36,7 @@ ENVELOPE = {
 """JSON Schema of a record as producers send it."""
 
 _FILE_FAULTS = {
+    "missing": "the file was taken out of the inbox before it could be read; land it again",
     "empty_file": "the file holds no record; a file of no events need not be sent",
     "not_gzip": "the name ends in .gz but the content is not gzip; name it without .gz or compress it",
     "truncated": "the file ends in the middle; send it again whole, records before the cut are duplicates then",

@@ -100,7 +100,7 @@ def _settle(lake: Lake, registry: Registry, now: datetime) -> None:
     batch, waiting = TABLES[BATCH.name], TABLES[OPEN_EPISODE.name]
     with registry.read() as connection:
         query = sa.select(batch.c.batch_id).where(batch.c.kind == STAGE, batch.c.state == "open")
-        interrupted = list(connection.execute(query.order_by(batch.c.batch_id)).scalars())
+        interrupted: list[str] = list(connection.execute(query.order_by(batch.c.batch_id)).scalars())
     for batch_id in interrupted:
         recorded = lake.scan(RUN_EPISODE).filter(pl.col("batch_id") == batch_id).select("episode_id", MONTH).collect()
         if recorded.is_empty():

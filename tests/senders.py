@@ -63,5 +63,5 @@ def open_platform(root: Path) -> Platform:
 
 def ingest(platform: Platform, **options: Any) -> Ingestion:
     """Ingest what waits in a home's landing zone."""
-    given = {"registry": platform.registry, "lake": platform.lake, "door": platform.door(), "now": NOW} | options
-    return ingest_landing(platform.landing, **given)
+    rooms = {"registry": platform.registry, "lake": platform.lake, "door": platform.door(), "now": NOW}
+    return ingest_landing(options.pop("landing", platform.landing), **rooms | options)

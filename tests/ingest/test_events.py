@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -23,11 +24,11 @@ from lake.home import Home
 from lake.store import Appended, Lake
 from lake.tables import BATCH, EVENT_BUS, EVENT_DEAD_LETTER, LANDING_FILE, LOGS
 from registry.loader import PACK, load_pack
-from tests.senders import NOW, RECEIVED_AT, ingest, invoice, line, lines, open_platform, record, without
+from tests.senders import NOW, RECEIVED_AT, ingest, invoice, line, lines, record, without
 
 MARCH, APRIL = date(2025, 3, 1), date(2025, 4, 1)
 SECRET = "jane.doe+private@example.com"
-ZERO = Accounting()
+MARCH_1 = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
 
 def land(platform: Platform, name: str, content: bytes, *, received_at: datetime = RECEIVED_AT) -> Path:
@@ -83,8 +84,12 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {
     "wrong type of id": (line(record("B") | {"event_id": 7}), "envelope", "/event_id"),
     "id taken": (line(record("A", producer_id="another")), "id_conflict", "/event_id"),
     "duplicate key": (line(record("B"))[:-1] + b',"topic":"handoff.decided"}', "duplicate_key", "/topic"),
-    "before the first month": (line(record("B", produced_at="1999-12-31T23:59:59Z")), "time_out_of_range", "/produced_at"),
-    "too far ahead": (line(record("B", produced_at="2025-03-11T12:00:01Z")), "time_out_of_range", "/produced_at"),
+    "before the first month": (
+        line(record("B", produced_at="1999-12-31T23:59:59Z")),
+        "time_out_of_range",
+        "/produced_at",
+    ),
+    "too far ahead": (line(record("B", produced_at="2025-03-11T13:00:00Z")), "time_out_of_range", "/produced_at"),
     "no time": (line(record("B", produced_at="at nine")), "bad_time", "/produced_at"),
     "NaN": (line(record("B")).replace(b'"PO-1"', b"NaN"), "bad_number", ""),
     "huge exponent": (line(record("B")).replace(b'"PO-1"', b"1e" + b"9" * 30), "bad_number", ""),
@@ -135,7 +140,12 @@ def test_a_record_that_is_refused_stands_with_file_offset_rule_and_path_and_stop
             1,
             ("truncated", len(lines(record("A")))),
         ),
-        ("cut.ndjson.gz", gzip.compress(lines(record("A"), record("B")))[:-4], 2, ("truncated", 2 * len(lines(record("A"))))),
+        (
+            "cut.ndjson.gz",
+            gzip.compress(lines(record("A"), record("B")))[:-4],
+            2,
+            ("truncated", 2 * len(lines(record("A")))),
+        ),
         ("cut in its head.ndjson.gz", gzip.compress(lines(record("A")))[:5], 0, ("truncated", 0)),
         (
             "garbage behind.ndjson.gz",
@@ -257,9 +267,7 @@ def test_the_same_file_at_the_same_time_again_and_again_is_a_batch_each_time(pla
         ("2000-01-01T00:00:00Z", date(2000, 1, 1), "2000-01-01 00:00:00"),
     ],
 )
-def test_an_event_is_in_the_month_of_its_utc_time(
-    platform: Platform, produced_at: str, month: date, text: str
-) -> None:
+def test_an_event_is_in_the_month_of_its_utc_time(platform: Platform, produced_at: str, month: date, text: str) -> None:
     """A row in the wrong month is rebuilt, counted and purged with strangers."""
     land(platform, "1.ndjson", lines(record("A", produced_at=produced_at)))
     done = ingest(platform)
@@ -301,7 +309,7 @@ def test_an_accepted_event_holds_what_was_sent_and_where_it_lay(platform: Platfo
 def test_dead_letters_lie_in_the_month_their_file_landed(platform: Platform) -> None:
     """Their own time cannot be read."""
     land(platform, "1.ndjson", b"{\n", received_at=datetime(2025, 3, 31, 23, 59, 59, 999_999, tzinfo=UTC))
-    land(platform, "2.ndjson", b"{\n", received_at=datetime(2025, 4, 1, tzinfo=UTC))
+    land(platform, "2.ndjson", b"[\n", received_at=datetime(2025, 4, 1, tzinfo=UTC))
     assert ingest(platform).rows[EVENT_DEAD_LETTER.name] == {MARCH: 1, APRIL: 1}
     assert letters(platform)["month"].to_list() == [MARCH, APRIL]
 
@@ -335,16 +343,19 @@ def test_a_file_that_is_still_being_written_is_left_alone(platform: Platform) ->
             platform.landing.put(name, b"")
 
 
-@pytest.mark.parametrize("name", [b"caf\xe9.ndjson", "ü🙂 $(x);'\".ndjson".encode(), b"a\nb.ndjson", b"x" * 255])
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.ndjson", b"\xff" * 255, "ü🙂 $(x);'\".ndjson".encode(), b"a\nb.ndjson", b"x" * 255]
+)
 def test_a_file_of_any_name_is_ingested(platform: Platform, name: bytes) -> None:
     """A name that is not UTF-8 could not be recorded, and no file after it was read any more."""
     Path(os.fsdecode(os.fsencode(platform.landing.inbox) + b"/" + name)).write_bytes(lines(record("A"), b"{"))
     land(platform, "sound.ndjson", lines(record("B")), received_at=NOW)
     assert ingest(platform).records == Accounting(accepted=2, rejected=1)
     assert_closed(platform, Accounting(accepted=2, rejected=1))
-    assert letters(platform)["file_name"].to_list() == platform.registry.frame(LANDING_FILE).filter(
-        pl.col("records_rejected") > 0
-    )["file_name"].to_list()
+    assert (
+        letters(platform)["file_name"].to_list()
+        == platform.registry.frame(LANDING_FILE).filter(pl.col("records_rejected") > 0)["file_name"].to_list()
+    )
 
 
 def test_files_are_taken_in_the_order_they_landed_in_batches_of_bounded_size(
@@ -375,6 +386,33 @@ def test_raw_files_of_a_batch_that_is_not_known_stay(platform: Platform) -> None
     land(platform, "2.ndjson", lines(record("B")))
     ingest(platform)
     assert (unknown / "1.ndjson").read_bytes() == lines(record("A"))
+
+
+def test_a_file_taken_away_after_it_was_named_is_a_dead_letter(platform: Platform) -> None:
+    """Its batch would stay open for ever, and with it every file that landed after."""
+    land(platform, "1.ndjson", lines(record("A")))
+    land(platform, "2.ndjson", lines(record("B")))
+    with pytest.raises(Interrupted):
+        ingest(platform, landing=FragileLanding(platform.home.landing, "after naming the batch"))
+    (platform.landing.inbox / "1.ndjson").unlink()
+    land(platform, "3.ndjson", lines(record("C")))
+    assert ingest(platform).records == Accounting(accepted=2, rejected=1)
+    assert letters(platform).select("file_name", "rule").rows() == [("1.ndjson", "missing")]
+    assert_closed(platform, Accounting(accepted=2, rejected=1))
+
+
+def test_a_small_file_that_unpacks_to_more_than_fits_is_taken_in_parts(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk counts records; fifty thousand of a megabyte each are fifty gigabytes."""
+    monkeypatch.setattr("ingest.events.CHUNK_BYTES", 100_000)
+    large = {"source_id": "S", "proposal_type": "step", "body": {"text": "x" * 30_000}}
+    records = [record(f"E-{number}", topic="reflection.proposed", payload=large) for number in range(12)]
+    land(platform, "1.ndjson.gz", gzip.compress(lines(*records)))
+    before = platform.lake.version(EVENT_BUS) or 0
+    assert ingest(platform).records == Accounting(accepted=12)
+    assert (platform.lake.version(EVENT_BUS) or 0) - before == 3
+    assert_closed(platform, Accounting(accepted=12))
 
 
 def said_anywhere(root: Path) -> Iterator[tuple[str, str]]:
@@ -414,7 +452,7 @@ def test_personal_data_is_in_no_byte_outside_of_landing(platform: Platform) -> N
     said = list(said_anywhere(platform.home.root))
     assert [place for place, text in said if SECRET in text or "private@" in text] == []
     token = Redactor.from_file(platform.home.redaction_key).token(SECRET)
-    assert sum(token in text for place, text in said if "event_bus" in place) == 1
+    assert any(token in text for place, text in said if "event_bus" in place)
     assert SECRET.encode() in next(platform.landing.claimed.rglob("1.ndjson")).read_bytes()
     for evidence in letters(platform)["evidence"].drop_nulls():
         assert set(leaves(json.loads(evidence))) <= {"number", "string", "array", "object", "boolean", "null"}
@@ -431,33 +469,61 @@ def leaves(value: Any) -> Iterator[str]:
 
 # Interruptions
 
+CHUNK = 29
+
 
 def stream() -> dict[str, bytes]:
     """Return files with everything in them: faults, duplicates and conflicts within and across files, copies."""
     rng = random.Random(11)
     files: dict[str, bytes] = {}
-    faults = [content for content, _, _ in FAULTS.values() if len(content) < 10_000]
+    faults = small_faults()
     ids = 0
     for number in range(6):
         records: list[bytes] = []
         for _ in range(30):
             ids += 1
             month = rng.choice(["2024-12", "2025-01", "2025-02", "2025-03"])
-            sent = record(f"E-{ids}", produced_at=f"{month}-0{rng.randint(1, 9)}T09:30:00Z")
+            sent = line(record(f"E-{ids}", produced_at=f"{month}-0{rng.randint(1, 9)}T09:30:00Z"))
             kind = rng.random()
-            records.append(line(sent))
+            records.append(sent)
             if kind < 0.15:
                 records.append(rng.choice(faults))
             elif kind < 0.25:
-                records.append(line(sent))
+                records.append(sent)
             elif kind < 0.35:
-                records.append(line(record(f"E-{rng.randint(1, ids)}", producer_id="other")))
+                records.append(line(record(f"E-{rng.randint(1, ids)}", producer_id=f"other {ids}")))
         files[f"{number}.ndjson"] = lines(*records)
-    files["2.ndjson.gz"] = gzip.compress(files["1.ndjson"], mtime=0)
-    files["copy of 3.ndjson"] = files["3.ndjson"]
-    files["cut.ndjson.gz"] = gzip.compress(files["4.ndjson"], mtime=0)[:-200]
-    files["empty.ndjson"] = b""
+    files["6 is 1.ndjson.gz"] = gzip.compress(files["1.ndjson"], mtime=0)
+    files["7 is 3.ndjson"] = files["3.ndjson"]
+    files["8 is 4 cut.ndjson.gz"] = gzip.compress(files["4.ndjson"], mtime=0)[:-200]
+    files["9.ndjson"] = b""
     return files
+
+
+def small_faults() -> list[bytes]:
+    return [content for content, rule, _ in FAULTS.values() if len(content) < 10_000 and rule != "id_conflict"]
+
+
+def expected() -> Accounting:
+    """Return the accounting of the stream, counted by the rules as they are written down."""
+    count = Counter[str]()
+    held: dict[str, bytes] = {}
+    refused: set[tuple[bytes, int]] = set()
+    for content in stream().values():
+        text = zlib.decompressobj(31).decompress(content) if content[:2] == b"\x1f\x8b" else content
+        *records, rest = text.split(b"\n")
+        for place, raw in enumerate(records + [b"(no record, or half a one)"] * (rest != b"" or not text)):
+            is_event = raw not in small_faults() and raw[:1] == b"{"
+            event_id = json.loads(raw)["event_id"] if is_event else ""
+            if is_event and event_id not in held:
+                held[event_id] = raw
+                count["accepted"] += 1
+            elif (is_event and held[event_id] == raw) or (content, place) in refused:
+                count["duplicates"] += 1
+            else:
+                refused.add((content, place))
+                count["rejected"] += 1
+    return Accounting(**count)
 
 
 def land_stream(root: Path) -> Platform:
@@ -470,9 +536,6 @@ def land_stream(root: Path) -> Platform:
     return platform
 
 
-CHUNK = 16
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A home that ingested the stream without any interruption."""
@@ -482,15 +545,21 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     platform.close()
 
 
+@pytest.fixture
+def disturbed(tmp_path: Path) -> Iterator[Platform]:
+    """A home in which the same stream waits."""
+    platform = land_stream(tmp_path / "disturbed")
+    yield platform
+    platform.close()
+
+
 def assert_same(platform: Platform, undisturbed: Platform) -> None:
-    """Check that two homes hold the same rows and the same accounting, and that it closes."""
+    """Check that two homes hold the same rows, the same accounting and the same raw files, and that it closes."""
     for spec in (EVENT_BUS, EVENT_DEAD_LETTER):
-        ours, theirs = (
-            home.lake.scan(spec).sort(*spec.key).collect().to_dicts() for home in (platform, undisturbed)
-        )
-        assert ours == theirs
+        ours, theirs = (home.lake.scan(spec).sort(*spec.key).collect() for home in (platform, undisturbed))
+        assert ours.to_dicts() == theirs.to_dicts()
     for spec in (BATCH, LANDING_FILE):
-        assert platform.registry.frame(spec).equals(undisturbed.registry.frame(spec)), spec.name
+        assert platform.registry.frame(spec).to_dicts() == undisturbed.registry.frame(spec).to_dicts()
     left, kept = (
         sorted(path.name for path in home.landing.root.rglob("*") if path.is_file() and path.name[0] != ".")
         for home in (platform, undisturbed)
@@ -499,38 +568,160 @@ def assert_same(platform: Platform, undisturbed: Platform) -> None:
     assert_closed(platform, expected())
 
 
-def expected() -> Accounting:
-    """Return the stream's accounting by a count of its own, over its records in order of landing."""
-    count = Accounting()
-    held: dict[str, str] = {}
-    places: set[tuple[bytes, int]] = set()
-    plain = {content for content, _, _ in FAULTS.values()}
-    for name, content in stream().items():
-        whole = stream()["4.ndjson"] if name == "cut.ndjson.gz" else content
-        text = gzip.decompress(content) if name == "2.ndjson.gz" else whole
-        sent = [each for each in text.split(b"\n") if each]
-        if name == "cut.ndjson.gz":
-            # How many whole lines an unpacker gives before the cut is its own affair; ask another one.
-            import zlib
+def test_the_stream_without_any_interruption_adds_up(undisturbed: Platform) -> None:
+    """What the interrupted runs are compared with must itself be right."""
+    assert_same(undisturbed, undisturbed)
+    assert min(expected().accepted, expected().rejected, expected().duplicates) > 30
 
-            unpacked = zlib.decompressobj(31).decompress(content)
-            sent = [*unpacked.split(b"\n")[:-1], b"(cut)"]
-        for offset, raw in enumerate(sent or [b"(empty)"]):
-            place = (content, offset)
-            is_copy = place in places
-            if raw in plain or raw in (b"(cut)", b"(empty)"):
-                if is_id_conflict(raw):
-                    raise AssertionError("no such fault in the stream")
-                count.add(Accounting(duplicates=1) if is_copy else Accounting(rejected=1))
-            else:
-                event = json.loads(raw)
-                said = json.dumps(event, sort_keys=True)
-                if held.setdefault(event["event_id"], said) != said:
-                    count.add(Accounting(duplicates=1) if is_copy else Accounting(rejected=1))
-                elif is_copy or said in seen(held):
-                    count.add(Accounting(duplicates=1))
-                else:
-                    count.add(Accounting(accepted=1))
-                    seen(held).add(said)
-            places.add(place)
-    return count
+
+class Interrupted(Exception):
+    """Stands for a process that ends."""
+
+
+class FragileLake(Lake):
+    """A lake whose process ends after the `nth` append of rows to a table."""
+
+    def __init__(self, root: Path, table: str, nth: int) -> None:
+        super().__init__(root)
+        self.table = table
+        self.left = nth
+
+    def append(self, spec: Any, frame: pl.DataFrame, *, batch_id: str) -> Appended:
+        appended = super().append(spec, frame, batch_id=batch_id)
+        self.left -= spec.name == self.table and appended.rows > 0
+        if not self.left:
+            raise Interrupted
+        return appended
+
+
+class FragileLanding(Landing):
+    """A landing zone whose process ends at a point."""
+
+    def __init__(self, root: Path, point: str) -> None:
+        super().__init__(root)
+        self.point = point
+
+    def claim(self, batch_id: str, names: list[str]) -> dict[str, Path]:
+        if self.point == "after naming the batch":
+            raise Interrupted
+        places = super().claim(batch_id, names[:4] if self.point == "within the claim" else names)
+        if self.point in ("within the claim", "after the claim"):
+            raise Interrupted
+        return places
+
+    def release(self, batch_id: str, *, keep: set[str]) -> None:
+        if self.point == "within the release":
+            keep = keep | {path.name for path in list((self.claimed / batch_id).iterdir())[2:]}
+            super().release(batch_id, keep=keep)
+        raise Interrupted
+
+
+POINTS: dict[str, Callable[[Platform], dict[str, Any]]] = {
+    **{
+        point: lambda platform, point=point: {"landing": FragileLanding(platform.home.landing, point)}  # type: ignore[misc]
+        for point in (
+            "after naming the batch",
+            "within the claim",
+            "after the claim",
+            "after the close",
+            "within the release",
+        )
+    },
+    **{
+        f"after append {nth} to {table}": lambda platform, table=table, nth=nth: {  # type: ignore[misc]
+            "lake": FragileLake(platform.home.lake, table, nth)
+        }
+        for table in ("event_bus", "event_dead_letter")
+        for nth in (1, 2, 5)
+    },
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_an_interrupted_run_done_again_is_as_if_nothing_had_happened(
+    disturbed: Platform, undisturbed: Platform, point: str
+) -> None:
+    """Whatever step is the last one, the next run must neither lose a record nor count it twice."""
+    with pytest.raises(Interrupted):
+        ingest(disturbed, chunk=CHUNK, **POINTS[point](disturbed))
+    ingest(disturbed, chunk=CHUNK + 11)  # another size, as another version of the program may have
+    assert_same(disturbed, undisturbed)
+    before = versions(disturbed)
+    assert ingest(disturbed) == Ingestion()
+    assert versions(disturbed) == before
+
+
+def test_a_run_interrupted_at_every_point_in_turn_still_ends_well(disturbed: Platform, undisturbed: Platform) -> None:
+    """A machine that goes down again while it recovers is an ordinary bad night."""
+    for point in POINTS:
+        with pytest.raises(Interrupted):
+            ingest(disturbed, chunk=CHUNK, **POINTS[point](disturbed))
+        if point == "after the claim":
+            break
+    for nth in (1, 3):
+        with pytest.raises(Interrupted):
+            ingest(disturbed, chunk=CHUNK, lake=FragileLake(disturbed.home.lake, "event_bus", nth))
+        with pytest.raises(Interrupted):
+            ingest(disturbed, chunk=CHUNK, lake=FragileLake(disturbed.home.lake, "event_dead_letter", nth))
+    ingest(disturbed, chunk=CHUNK)
+    assert_same(disturbed, undisturbed)
+
+
+def test_what_lands_during_an_interruption_is_ingested_after_what_was_interrupted(platform: Platform) -> None:
+    """The first content of an id holds, and the interrupted batch was first."""
+    land(platform, "1.ndjson", lines(record("A"), record("B")))
+    with pytest.raises(Interrupted):
+        ingest(platform, landing=FragileLanding(platform.home.landing, "after the claim"))
+    land(platform, "1.ndjson", lines(record("A", producer_id="other"), record("C")), received_at=MARCH_1)
+    done = ingest(platform)
+    assert (done.batches, done.records) == (2, Accounting(accepted=3, rejected=1))
+    assert events(platform)["producer_id"].to_list() == ["mail-ingestor"] * 3
+    assert_closed(platform, Accounting(accepted=3, rejected=1))
+
+
+def ingest_in_process(root: Path, ready: Any) -> None:
+    """Ingest what waits in the home at `root`, saying when it begins."""
+    platform = Platform(Home(root))
+    ready.set()
+    ingest(platform, chunk=CHUNK)
+    platform.close()
+
+
+def start(root: Path) -> multiprocessing.process.BaseProcess:
+    """Return a process that has begun to ingest."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=ingest_in_process, args=(root, ready))
+    process.start()
+    assert ready.wait(60)
+    return process
+
+
+def test_a_process_killed_at_any_moment_leaves_nothing_that_the_next_run_does_not_mend(
+    disturbed: Platform, undisturbed: Platform
+) -> None:
+    """Between the steps that a test can name lie those that nobody thought of."""
+    rng = random.Random()
+    log = disturbed.lake.path(EVENT_BUS) / "_delta_log"
+    kills = 0
+    for commits in (0, 1, 1, 2, 2):
+        wanted = len(list(log.glob("*.json"))) + commits
+        process = start(disturbed.home.root)
+        while process.is_alive() and len(list(log.glob("*.json"))) < wanted:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, 0.05))
+        process.kill()
+        process.join(60)
+        kills += process.exitcode == -9
+    ingest(disturbed, chunk=CHUNK)
+    assert_same(disturbed, undisturbed)
+    assert kills
+
+
+def test_two_processes_at_once_ingest_every_record_once(disturbed: Platform, undisturbed: Platform) -> None:
+    """The UI and the command line run at the same time; each file must be claimed by one of them."""
+    processes = [start(disturbed.home.root) for _ in range(2)]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert_same(disturbed, undisturbed)

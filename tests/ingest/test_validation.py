@@ -309,7 +309,7 @@ def test_a_record_cut_at_any_byte_at_the_end_of_a_file_is_truncated() -> None:
     assert isinstance(last, Accepted)
 
 
-@pytest.mark.parametrize("fault", ["empty_file", "not_gzip", "truncated", "corrupt", "too_large"])
+@pytest.mark.parametrize("fault", ["missing", "empty_file", "not_gzip", "truncated", "corrupt", "too_large"])
 def test_a_fault_of_the_file_is_a_refusal_with_the_way_out(fault: str) -> None:
     """A file that holds no record at all still has to be accounted for."""
     verdict = door().check(Record(17, b"", fault), received_at=RECEIVED_AT)
