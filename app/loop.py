@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import dagster as dg
 import polars as pl
 from rich.markup import escape
 
 from app.cli import Refused
 from app.console import console, errors, table
-from dagster_project.assets.execution import EventLogConfig
 from dagster_project.instance import RunFailed, run_job
 from dagster_project.platform import Platform
-from ingest.logs import UnreadableLog, read_log
+from ingest.logs import ColumnMapping, UnreadableLog, read_log
 from lake.home import Home
 from lake.tables import OPEN_EPISODE, PUBLICATION_QUEUE, RUN_EPISODE
 from lake.warehouse import read
@@ -56,7 +54,7 @@ def run_backfill(home: Home, log: Path, **options: str) -> None:
     Raises:
         Refused: the log cannot be read; nothing was recorded.
     """
-    _refuse_unreadable(log, EventLogConfig(**options))
+    _refuse_unreadable(log, **options)
     done = _run(home, "backfill", {"ops": {"event_log": {"config": {"path": str(log.resolve()), **options}}}})
     imported = done["event_log"]
     workflow_id = imported["workflow_id"]
@@ -75,20 +73,26 @@ def run_backfill(home: Home, log: Path, **options: str) -> None:
     _print_places(home)
 
 
-def _refuse_unreadable(log: Path, config: EventLogConfig) -> None:
+def _refuse_unreadable(
+    log: Path, *, time_zone: str, case_column: str, activity_column: str, time_column: str, time_format: str, **_: str
+) -> None:
     """Look into the log as it will be read before anything starts, so that a wrong path costs no waiting."""
     try:
-        ZoneInfo(config.time_zone)
+        ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError):
-        raise Refused(f"there is no time zone {config.time_zone!r}; name one such as Europe/Berlin") from None
+        raise Refused(f"there is no time zone {time_zone!r}; name one such as Europe/Berlin") from None
     try:
-        batches = read_log(log, mapping=config.mapping(), timezone=config.time_zone, batch_rows=1)
+        mapping = ColumnMapping.named(
+            case=case_column, activity=activity_column, time=time_column, time_format=time_format
+        )
+    except ValueError as fault:
+        raise Refused(f"{fault}: --case-column and --activity-column") from None
+    try:
+        batches = read_log(log, mapping=mapping, timezone=time_zone, batch_rows=1)
         if next(batches, None) is None:
             raise Refused(f"{log} cannot be read as an event log: it holds no event; export it again with its traces")
     except UnreadableLog as fault:
         raise Refused(str(fault)) from None
-    except dg.Failure as fault:
-        raise Refused(str(fault.description)) from None
     except (OSError, gzip.BadGzipFile) as fault:
         raise Refused(f"{log} cannot be read: {fault.strerror or fault}; name a readable XES or CSV file") from None
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 
 import polars as pl
@@ -36,6 +37,8 @@ COMMIT_EVENTS = 500_000
 
 IMPORTER = "import"
 _SUFFIXES = re.compile(r"(\.(xes|csv|gz|txt))+$", re.IGNORECASE)
+_SLUG_LENGTH = 48
+"""Room in an id of 64 characters beside `WF-LOG-` and, for its steps, a slash and a number."""
 _ORDINAL_ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -63,11 +66,16 @@ class Import:
 
 
 def log_workflow_id(name: str) -> str:
-    """Return the workflow of a log: `WF-LOG-` and the name without format endings, in letters, digits and hyphens."""
-    slug = re.sub(r"[^0-9A-Za-z]+", "-", _SUFFIXES.sub("", name)).strip("-")
-    if not slug:
-        slug = hashlib.sha256(name.encode()).hexdigest()[:12]
-    return f"WF-LOG-{slug}"[:64]
+    """Return the workflow of a log: `WF-LOG-` and the name without format endings, in letters, digits and hyphens.
+
+    Where letters would be lost, a hash of the name tells it from others that would read the same.
+    """
+    stem = _SUFFIXES.sub("", name)
+    slug = re.sub(r"[^0-9A-Za-z]+", "-", stem).strip("-")
+    is_lossy = not slug or len(slug) > _SLUG_LENGTH or any(c.isalnum() and not c.isascii() for c in stem)
+    if is_lossy:
+        slug = f"{slug[: _SLUG_LENGTH - 13]}-{hashlib.sha256(stem.encode()).hexdigest()[:12]}".strip("-")
+    return f"WF-LOG-{slug}"
 
 
 def import_log(
@@ -91,16 +99,17 @@ def import_log(
     Raises:
         UnreadableLog: there is no log to read in the file; nothing was recorded.
     """
-    workflow_id = log_workflow_id(name or path.name)
+    file_name = path.name.encode("utf-8", "replace").decode()
+    workflow_id = log_workflow_id(name or file_name)
     events, cases, rejects = _read(path, mapping, time_zone)
     file_id = content_hash(path)
     done = Import(workflow_id)
-    batch_id = _name_batch(registry, workflow_id, file_id, path.name, now)
+    batch_id = _name_batch(registry, workflow_id, file_id, file_name, now)
     if events.height:
         step_ids = register_log_workflow(
             registry,
             workflow_id=workflow_id,
-            name=name or path.name,
+            name=name or file_name,
             activities=events["activity"].unique(maintain_order=True).to_list(),
             now=now,
             source=file_id,
@@ -108,8 +117,11 @@ def import_log(
         version = _current_version(registry, workflow_id)
         steps = _as_steps(events, workflow_id, version, step_ids, batch_id, now)
         episodes = _as_episodes(steps, cases, workflow_id, version, batch_id, now)
-        _commit(steps, episodes, lake, batch_id, rejects, done)
-    _commit_dead_letters(rejects, path.name, file_id, batch_id, lake, now, done)
+        # The look for known cases and the commit stand under one lock: two imports with the same case count it once.
+        with lake.lock(RUN_EPISODE):
+            _commit(steps, episodes, lake, batch_id, rejects, done)
+    with lake.lock(EVENT_DEAD_LETTER):
+        _commit_dead_letters(rejects, file_name, file_id, batch_id, lake, now, done)
     _close_batch(registry, batch_id, done, now)
     return done
 
@@ -127,17 +139,19 @@ def _read(
         log.info("read %s events of %s", f"{total:,}", path.name)
     if not events:
         raise UnreadableLog(path, "holds no event; export it again with its traces")
-    return pl.concat(events), pl.concat(cases), rejects
+    # No database takes U+0000 in the name of a step; what the log says stays in the attributes.
+    whole = pl.concat(events).with_columns(pl.col("activity").str.replace_all("\0", "\ufffd", literal=True))
+    return whole, pl.concat(cases), rejects
 
 
 def _name_batch(registry: Registry, workflow_id: str, file_id: str, file_name: str, now: datetime) -> str:
     """Name the import before it starts; one that was interrupted is done again under its name."""
     batch = TABLES[BATCH.name]
-    batch_id = name_uuid("import", workflow_id, file_id)
+    named = name_uuid("import", workflow_id, file_id)
+    names = chain([named], (name_uuid("import", named, str(again)) for again in count(1)))
     with registry.transaction() as connection:
-        state = connection.execute(sa.select(batch.c.state).where(batch.c.batch_id == batch_id)).scalar()
-        if state == "done":
-            batch_id = name_uuid("import", workflow_id, file_id, now.isoformat())
+        is_done = sa.select(batch.c.batch_id).filter_by(state="done")
+        batch_id = next(name for name in names if not connection.scalar(is_done.filter_by(batch_id=name)))
         row = {
             "batch_id": batch_id,
             "kind": "import",
@@ -303,12 +317,9 @@ def _commit(
             done.rows[spec.name].update(spec.conform(rows)[MONTH].to_list())
         log.info("recorded %s cases", f"{part.height:,}")
     conflicts = judged.filter(pl.col("verdict") == "conflict").select("episode_id")
-    for case_id, position in (
-        steps.join(conflicts, on="episode_id", how="semi").select("case_id", "position").iter_rows()
-    ):
-        rejects.append(
-            LogReject(position, None, "id_conflict", "", f"case {case_id!r} was imported before with other events")
-        )
+    message = "its case was imported before with other events"
+    for position in steps.join(conflicts, on="episode_id", how="semi")["position"]:
+        rejects.append(LogReject(position, None, "id_conflict", "", message))
 
 
 def _by_events(episodes: pl.DataFrame) -> Iterator[pl.DataFrame]:

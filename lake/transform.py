@@ -209,6 +209,11 @@ class Transformation:
             return False
         return built.rollups == built.mark_of_rollups(self._versions(ROLLUP_SOURCES))
 
+    def has_ended(self) -> bool:
+        """Return whether the last build came to its end: what is in the build file is whole and passed its tests."""
+        built = _Built.load(self.home)
+        return built is not None and built.rollups is not None and all(built.months.values())
+
     def build(
         self, months: Sequence[Month], *, select: str | None = None, on_event: OnEvent | None = None
     ) -> BuildResult:

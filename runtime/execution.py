@@ -149,10 +149,10 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
     closed = lake.scan(RUN_EPISODE, months=[month], columns=["trigger_id", "trigger_event_id", MONTH])
     with registry.read() as connection:
         table = TABLES[OPEN_EPISODE.name]
-        query = sa.select(table.c.trigger_event_id).where(
+        query = sa.select(table.c.episode_id).where(
             table.c.workflow_id == plan.workflow_id, table.c.episode_month == month
         )
-        waiting = pl.LazyFrame({"event_id": list(connection.execute(query).scalars())}, schema={"event_id": pl.String})
+        waiting = set(connection.execute(query).scalars())
     pending = (
         events.filter(pl.col("topic") == trigger.topic)
         .join(
@@ -161,11 +161,16 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
             right_on="trigger_event_id",
             how="anti",
         )
-        .join(waiting, on="event_id", how="anti")
         .select("event_id", "payload", "produced_at", pl.lit(trigger.trigger_id).alias("trigger_id"))
         .sort("produced_at", "event_id")
         .collect()
     )
+    if waiting:
+        is_waiting = [
+            time_ordered_uuid(at, trigger.trigger_id, event_id) in waiting
+            for event_id, at in pending.select("event_id", "produced_at").iter_rows()
+        ]
+        pending = pending.filter(~pl.Series(is_waiting, dtype=pl.Boolean))
     return pending if trigger.condition is None else pending.filter(_takes(trigger.condition, pending["payload"]))
 
 

@@ -31,16 +31,15 @@ class EventLogConfig(dg.Config):
     time_format: str = Field(default="", description="Format of times (strptime) where day and month are ambiguous.")
 
     def mapping(self) -> ColumnMapping | None:
-        if not (self.case_column or self.activity_column or self.time_column or self.time_format):
-            return None
-        if not (self.case_column and self.activity_column):
-            raise dg.Failure("name both case_column and activity_column, or neither", allow_retries=False)
-        return ColumnMapping(
-            self.case_column,
-            self.activity_column,
-            occurred_at=self.time_column or None,
-            time_format=self.time_format or None,
-        )
+        try:
+            return ColumnMapping.named(
+                case=self.case_column,
+                activity=self.activity_column,
+                time=self.time_column,
+                time_format=self.time_format,
+            )
+        except ValueError as fault:
+            raise dg.Failure(str(fault), allow_retries=False) from fault
 
 
 @dg.asset(deps=["registry_pack"], kinds={"xml", "csv", "polars"}, owners=["team:analytics"])

@@ -143,9 +143,17 @@ def _check_results(
     pool="duckdb_build",
 )
 def warehouse(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-    """The marts for everybody: a read-only DuckDB file, replaced whole, so that a reader never meets a lock."""
+    """The marts for everybody: a read-only DuckDB file, replaced whole, so that a reader never meets a lock.
+
+    Checks gate within one run only, so that a build which failed in another run is refused here.
+    """
     home = platform.home
     with build_lock(home):
+        if not Transformation(home).has_ended():
+            raise dg.Failure(
+                "the last build of the marts did not come to its end; materialise all of them, then the warehouse",
+                allow_retries=False,
+            )
         is_current = home.served_db.exists() and home.served_db.stat().st_mtime > home.build_db.stat().st_mtime
         if is_current:
             counts = row_counts(home.served_db)

@@ -82,6 +82,19 @@ class ColumnMapping:
     encoding: str = "utf-8"
     delimiter: str | None = None
 
+    @classmethod
+    def named(cls, *, case: str, activity: str, time: str, time_format: str) -> Self | None:
+        """Return the mapping of what a form or a command line names, where an empty text names nothing.
+
+        Raises:
+            ValueError: a column is named without those of case and activity.
+        """
+        if not (case or activity or time or time_format):
+            return None
+        if not (case and activity):
+            raise ValueError("name the columns of both case and activity, or none")
+        return cls(case, activity, occurred_at=time or None, time_format=time_format or None)
+
 
 class Event(NamedTuple):
     """An accepted event, as a row of `EVENTS`; `occurred_at` in microseconds since 1970 UTC."""

@@ -2,22 +2,30 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from lake.home import Home
+from lake.spec import Kind
+from lake.tables import OPEN_EPISODE
+from registry.database import Registry, insert
+from tests.conftest import EVENTS, SEED
 
 ROOT = Path(__file__).parents[2]
 
 
-def rwcm(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
+def rwcm(home: Path, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own; `given` is its standard input."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "app.cli", *arguments],
         env={**os.environ, "RWCM_HOME": str(home)},
+        input=given,
         capture_output=True,
         text=True,
         timeout=180,
@@ -44,6 +52,20 @@ def test_a_run_prints_closed_accounting_outcomes_proposals_and_places(tmp_path: 
     assert "Nothing changed" in again.stdout
 
 
+def test_a_run_counts_what_waits_whenever_it_began_to(copied_world: Home) -> None:
+    """After the second run nothing would seem to wait, whatever still does."""
+    registry = Registry.open(copied_world.registry_db)
+    now = datetime(2025, 1, 1, tzinfo=UTC)
+    row = {column.name: "x" for column in OPEN_EPISODE.columns} | {"episode_month": date(2025, 1, 1), "state": "{}"}
+    row |= {column.name: now for column in OPEN_EPISODE.columns if column.kind is Kind.TIMESTAMP}
+    with registry.transaction() as connection:
+        insert(connection, OPEN_EPISODE, [row | {"workflow_id": "WF-FIN-001", "workflow_version": "1.3.0"}])
+    waiting = registry.frame(OPEN_EPISODE).height
+    done = rwcm(copied_world.root, "run", "--events", str(EVENTS), "--seed", str(SEED))
+    assert done.returncode == 0, done.stderr
+    assert ["waiting", "now", str(waiting)] in [line.split() for line in done.stdout.splitlines()]
+
+
 def test_another_seed_in_the_same_home_is_refused(world: Home) -> None:
     """Two worlds would be mixed in one home."""
     done = rwcm(world.root, "run", "--seed", "99")
@@ -61,6 +83,7 @@ def test_another_seed_in_the_same_home_is_refused(world: Home) -> None:
         ("words.xes", b"these are words"),
         ("cut.xes.gz", b"\x1f\x8b\x08\x00"),
         ("columns.csv", b"one,two\n1,2\n"),
+        ("traces.xes", b"<log xes.version='1.0'></log>"),
     ],
 )
 def test_a_log_that_cannot_be_read_gives_one_sentence_and_leaves_nothing(
@@ -76,6 +99,52 @@ def test_a_log_that_cannot_be_read_gives_one_sentence_and_leaves_nothing(
     assert name in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "home" / "registry.db").exists()
+
+
+TABLE = "who,what,at\n1,open [x],2025-01-01T00:00:00\n1,close,2025-01-01T01:00:00\n2,open [x],2025-01-02T00:00:00\n"
+
+
+def test_a_table_with_columns_of_its_own_is_imported_when_they_are_named(tmp_path: Path) -> None:
+    """The options that the command offers would change nothing, and such a log could not be imported at all."""
+    log = tmp_path / "orders [bold].csv"
+    log.write_text(TABLE)
+    named = ("--case-column", "who", "--activity-column", "what", "--time-column", "at", "--timezone", "Europe/Berlin")
+    done = rwcm(tmp_path / "home", "backfill", str(log), *named)
+    assert done.returncode == 0, done.stderr
+    assert "Events of orders [bold].csv" in done.stdout
+    read = [line.split() for line in done.stdout.splitlines()]
+    assert ["read", "3"] in read
+    assert ["new", "cases", "2"] in read
+    sql = "select activity, started_at from marts.mv_step_telemetry order by started_at limit 1"
+    (first,) = json.loads(rwcm(tmp_path / "home", "query", "--json", sql).stdout)
+    assert first == {"activity": "open [x]", "started_at": "2024-12-31T23:00:00+00:00"}
+    again = rwcm(tmp_path / "home", "backfill", str(log), *named)
+    assert again.returncode == 0
+    assert "Nothing changed" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ([], "'who', 'what', 'at'"),
+        (["--case-column", "who"], "--activity-column"),
+        (["--time-column", "at"], "--case-column"),
+        (["--case-column", "whom", "--activity-column", "what"], "no column 'whom'"),
+        (["--case-column", "who", "--activity-column", "what", "--timezone", "Mars/Olympus"], "Mars/Olympus"),
+        (["--case-column", "who", "--activity-column", "what", "--timezone", "../etc"], "time zone"),
+    ],
+)
+def test_options_that_do_not_fit_the_log_are_refused_before_anything_starts(
+    tmp_path: Path, options: list[str], word: str
+) -> None:
+    """A misspelt column would be found after half a minute, as a failed run."""
+    log = tmp_path / "orders.csv"
+    log.write_text(TABLE)
+    done = rwcm(tmp_path / "home", "backfill", str(log), *options)
+    assert done.returncode == 2
+    assert len(said(done)) == 1, done.stderr
+    assert word in done.stderr
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_directory_and_a_file_without_permission_are_no_logs(tmp_path: Path) -> None:
@@ -100,6 +169,37 @@ def test_a_query_prints_rows_and_json_with_types(world: Home) -> None:
     assert "[bold]" in done.stdout
 
 
+def test_json_is_json_whatever_the_values(world: Home) -> None:
+    """`NaN` is no JSON, a long amount would lose its cents, and of two columns of one name one would be gone."""
+    sql = (
+        "select 'nan'::double as a, '-inf'::double as b, 12345678901234567.89::decimal(20, 2) as c, 1 as d, 2 as d, "
+        "{'x': [interval 1 hour]} as e, '\\x00'::blob as f, timestamptz '2025-03-01 00:00:00+02' as g"
+    )
+    done = rwcm(world.root, "query", "--json", sql)
+    (row,) = json.loads(done.stdout, parse_float=Decimal, parse_constant=lambda name: pytest.fail(name))
+    assert row == {
+        "a": None,
+        "b": None,
+        "c": Decimal("12345678901234567.89"),
+        "d": 1,
+        "d_1": 2,
+        "e": {"x": ["1:00:00"]},
+        "f": "00",
+        "g": "2025-02-28T22:00:00+00:00",
+    }
+
+
+def test_a_query_can_be_piped_in(world: Home) -> None:
+    """A statement of a page would have to be quoted for the shell."""
+    done = rwcm(world.root, "query", "--json", "-", given="select 'it''s' as text")
+    assert json.loads(done.stdout) == [{"text": "it's"}]
+
+
+def test_the_name_of_a_column_is_shown_as_it_is(world: Home) -> None:
+    """What stands in brackets would be taken for a colour."""
+    assert "[bold]share[/bold]" in rwcm(world.root, "query", 'select 1 as "[bold]share[/bold]"').stdout
+
+
 def test_a_query_says_when_there_are_more_rows(world: Home) -> None:
     """A cut result would be taken for the whole."""
     done = rwcm(world.root, "query", "--json", "--limit", "2", "from marts.mv_step_telemetry")
@@ -116,6 +216,10 @@ def test_a_query_says_when_there_are_more_rows(world: Home) -> None:
         "select * from read_csv('/etc/passwd')",
         "copy marts.proposal to 'stolen.csv'",
         "attach 'other.duckdb'",
+        "set enable_external_access = true",
+        "install httpfs",
+        "",
+        "   ",
     ],
 )
 def test_a_query_that_is_wrong_or_reaches_out_is_refused(world: Home, sql: str) -> None:
@@ -123,7 +227,7 @@ def test_a_query_that_is_wrong_or_reaches_out_is_refused(world: Home, sql: str) 
     done = rwcm(world.root, "query", sql)
     assert done.returncode == 2
     assert done.stderr.startswith("rwcm: the query was refused")
-    assert "Traceback" not in done.stderr
+    assert len(said(done)) == 1
 
 
 def test_looking_at_an_empty_home_creates_nothing(tmp_path: Path) -> None:
@@ -148,6 +252,18 @@ def test_status_counts_what_is_there(world: Home) -> None:
     shown = rwcm(world.root, "status").stdout
     for word in ("event_bus", "cursors", "open work", "episodes waiting"):
         assert word in shown
+
+
+def test_status_looks_into_the_registry_that_the_platform_uses(
+    world: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a registry elsewhere a full home would be called empty."""
+    home = tmp_path / "home"
+    shutil.copytree(world.root / "lake", home / "lake")
+    monkeypatch.setenv("RWCM_REGISTRY_URL", f"sqlite:///{world.registry_db}")
+    found = json.loads(rwcm(home, "status", "--json").stdout)
+    assert found["exists"] is True
+    assert found["registry"]["role"] > 20
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["backfill"], ["query"], ["status"]])

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import date, timedelta
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -10,7 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from dagster_project.definitions import defs
-from dagster_project.instance import RunFailed, run_job
+from dagster_project.instance import RunFailed, prepare_instance, run_job
 from dagster_project.platform import Platform
 from lake.home import Home
 from lake.spec import MONTH, TableSpec
@@ -115,16 +116,7 @@ def test_a_month_that_is_asked_for_is_derived_again(copied_world: Home) -> None:
     for spec, column in ((RUN_EPISODE, MONTH), (STEP_RUN, "episode_month")):
         DeltaTable(str(lake.path(spec))).delete(f"{column} = DATE '{month}'")
     assert lake.scan(RUN_EPISODE, months=[month]).collect().is_empty()
-    with dg.DagsterInstance.from_config(str(copied_world.dagster)) as instance:
-        result = defs.resolve_job_def("loop").execute_in_process(
-            instance=instance,
-            partition_key=month.isoformat(),
-            asset_selection=[dg.AssetKey("run_episode"), dg.AssetKey("step_run")],
-            run_config={
-                "resources": {"platform": {"config": {"home": str(copied_world.root)}}},
-                "loggers": {"progress": {}},
-            },
-        )
+    result = materialise(copied_world, "run_episode", "step_run", month=month.isoformat())
     assert result.success
     again = lake.scan(RUN_EPISODE).collect()
     order = ["episode_id"]
@@ -160,6 +152,96 @@ def test_a_failing_test_of_the_marts_leaves_what_is_served(copied_world: Home) -
         demonstrate(copied_world)
     assert "accounts_for_all" in str(failed.value)
     assert copied_world.served_db.read_bytes() == before
+
+
+def test_marts_that_failed_their_tests_are_not_served_by_a_later_run_either(copied_world: Home) -> None:
+    """Checks gate within one run: who materialises the warehouse alone would publish what the last build refused."""
+    registry = Registry.open(copied_world.registry_db)
+    with registry.transaction() as connection:
+        connection.exec_driver_sql("update batch set records_read = records_read + 1 where kind = 'ingest'")
+    with pytest.raises(RunFailed):
+        demonstrate(copied_world)
+    before = copied_world.served_db.read_bytes()
+
+    alone = materialise(copied_world, "warehouse")
+    assert not alone.success
+    assert copied_world.served_db.read_bytes() == before
+
+    with registry.transaction() as connection:
+        connection.exec_driver_sql("update batch set records_read = records_read - 1 where kind = 'ingest'")
+    demonstrate(copied_world)
+    assert materialise(copied_world, "warehouse").success
+
+
+def materialise(home: Home, *names: str, month: str | None = None) -> dg.ExecuteInProcessResult:
+    """Run some assets of the loop alone, as the UI does."""
+    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        return defs.resolve_job_def("loop").execute_in_process(
+            instance=instance,
+            partition_key=month or f"{Platform(home).now():%Y-%m}-01",
+            asset_selection=[dg.AssetKey(name) for name in names],
+            run_config={
+                "resources": {"platform": {"config": {"home": str(home.root)}}},
+                "loggers": {"progress": {}},
+            },
+            raise_on_error=False,
+        )
+
+
+def test_the_loop_of_a_new_home_has_nothing_to_do_and_serves_empty_marts(tmp_path: Path) -> None:
+    """The first night of a new installation would end in red, and dashboards would find no tables."""
+    home = Home(tmp_path / "home").prepare()
+    done = run_job(home, "loop", config={})
+    assert done["event_bus"]["records_read"] == done["run_episode"]["rows_added"] == 0
+    assert done["warehouse"]["published"] is True
+    assert served(home, "select count(*) from marts.workflow_kpi_monthly") == [(0,)]
+
+
+def test_a_warehouse_without_a_build_is_refused(tmp_path: Path) -> None:
+    """A new home would fail with a missing file, or serve an empty one."""
+    home = Home(tmp_path / "home").prepare()
+    prepare_instance(home)
+    assert not materialise(home, "warehouse").success
+    assert not home.served_db.exists()
+
+
+def test_metadata_counts_what_the_tables_hold(world: Home) -> None:
+    """The UI would show rows that are not there."""
+    lake = Lake(world.lake)
+    with dg.DagsterInstance.from_config(str(world.dagster)) as instance:
+        for spec in (EVENT_BUS, EVENT_DEAD_LETTER, RUN_EPISODE, STEP_RUN):
+            held = {month.isoformat(): size.rows for month, size in lake.stats(spec).items() if month}
+            key = dg.AssetKey(spec.name)
+            records = instance.fetch_materializations(key, limit=1_000).records
+            by_month = {record.partition_key: record.asset_materialization for record in reversed(records)}
+            clock = f"{Platform(world).now():%Y-%m}-01"
+            for month, rows in held.items():
+                if month != clock:
+                    found = by_month[month].metadata
+                    assert found["dagster/partition_row_count"].value == found["rows_added"].value == rows
+            whole = by_month[clock].metadata
+            assert whole["dagster/row_count"].value == whole["rows_added"].value == sum(held.values())
+            assert whole["months_touched"].value == [month[:7] for month in sorted(held)]
+            assert whole["delta_version"].value == lake.version(spec)
+            assert whole["bytes"].value == sum(
+                path.stat().st_size for path in lake.path(spec).rglob("month=*/*.parquet")
+            )
+        served_counts = instance.fetch_materializations(dg.AssetKey("warehouse"), limit=1).records
+        (record,) = served_counts
+        for row in record.asset_materialization.metadata["tables"].records:
+            assert served(world, f"select count(*) from {row.data['table']}") == [(row.data["rows"],)]
+
+
+def test_metadata_holds_keys_and_counts_and_no_values(world: Home) -> None:
+    """Dagster's database is kept longer and read by more people than the lake."""
+    lake = Lake(world.lake)
+    payloads = lake.scan(EVENT_BUS, columns=["payload"]).collect()["payload"]
+    vendors = set(payloads.str.json_path_match("$.vendor_id").drop_nulls()) | {"billing@", "sim://"}
+    with dg.DagsterInstance.from_config(str(world.dagster)) as instance:
+        for run in instance.get_runs():
+            for entry in instance.all_logs(run.run_id):
+                text = str(entry)
+                assert not any(vendor in text for vendor in vendors), text[:500]
 
 
 def test_an_imported_log_is_reflected_on_and_shown(copied_world: Home) -> None:

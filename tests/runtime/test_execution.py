@@ -342,13 +342,32 @@ def test_a_wait_ends_under_the_version_it_began_with(payables: Payables) -> None
     assert steps_of(payables, "EV-2")["step_id"].to_list()[-1] == "F-05"
 
 
-def publish(payables: Payables, *, version: str, tolerance: str, notify: str) -> None:
+def test_an_episode_that_waits_does_not_hold_back_another_trigger_of_its_event(payables: Payables) -> None:
+    """The second trigger's episode would be skipped while the first one waits, and never be looked at again."""
+    payables.invoice("1", billed="150.00")
+    soon = NINE + timedelta(hours=1)
+    payables.execute(now=soon)
+    second = (
+        '"triggers": [{"trigger_id": "TR-2", "trigger_type": "event", "selector": {"topic": "ap.invoice.received"}},'
+    )
+    publish(payables, version="1.4.0", tolerance="0.05", notify="both", triggers=second)
+
+    assert dict(payables.execute(now=soon).outcomes) == {"running": 1}
+    assert payables.execute(now=soon).batches == 0
+    payables.execute()
+
+    episodes = payables.table(RUN_EPISODE).select("trigger_id", "trigger_event_id", "workflow_version")
+    assert sorted(episodes.rows()) == [("TR-2", "EV-1", "1.4.0"), ("TR-FIN-001", "EV-1", "1.3.0")]
+
+
+def publish(payables: Payables, *, version: str, tolerance: str, notify: str, triggers: str = '"triggers": [') -> None:
     """Make another version of WF-FIN-001 the current one, as publication will."""
     text = (PACK / "workflows/WF-FIN-001.json").read_text()
     text = text.replace('"version": "1.3.0"', f'"version": "{version}"').replace(
         '"tolerance": 0.05', f'"tolerance": {tolerance}'
     )
-    received = read_document(Workflow, text.replace("invoice_booked", notify), name="WF-FIN-001")
+    text = text.replace("invoice_booked", notify).replace('"triggers": [', triggers)
+    received = read_document(Workflow, text, name="WF-FIN-001")
     with payables.registry.transaction() as connection:
         row = version_row(received, reason="test", source="test", actor="test", now=NINE)
         insert(connection, OBJECT_VERSION, [row])
