@@ -1,6 +1,5 @@
 """What is in a home: tables with rows, months and bytes, cursors, open work."""
 
-import os
 from typing import Any
 
 import duckdb
@@ -16,8 +15,7 @@ from registry.database import TABLES, Registry
 
 def describe(home: Home) -> dict[str, Any]:
     """Return what is in the home; nothing is created or changed by looking."""
-    registry_url = os.environ.get("RWCM_REGISTRY_URL")
-    found: dict[str, Any] = {"home": str(home.root), "exists": bool(registry_url) or home.registry_db.exists()}
+    found: dict[str, Any] = {"home": str(home.root), "exists": home.registry_db.exists()}
     if not found["exists"]:
         return found
     fixed = home.demonstration()
@@ -26,7 +24,7 @@ def describe(home: Home) -> dict[str, Any]:
     )
     found["lake"] = _lake(Lake(home.lake))
     found["warehouse"] = _warehouse(home)
-    registry = Registry.open(registry_url or home.registry_db)
+    registry = Registry.open(home.registry_db)
     with registry.read() as connection:
         found["registry"] = {name: _count(connection, name) for name in TABLES}
         cursor = TABLES[CURSOR.name]

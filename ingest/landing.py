@@ -7,6 +7,7 @@ while dead letters point into it.
 
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -50,18 +51,29 @@ class Landing:
             yield
 
     def put(self, name: str, content: bytes, *, received_at: datetime | None = None) -> Path:
-        """Land `content` whole under `name`; a reader sees all of it or nothing."""
+        """Land `content` whole under `name`; a reader sees all of it or nothing.
+
+        Raises:
+            ValueError: the name is none, or another content waits under it, which is never overwritten.
+        """
         if not name or Path(name).name != name or name.startswith("."):
             raise ValueError(f"{name!r} cannot be the name of a landed file: give a plain name with no folder")
-        partial = self.inbox / f".{name}.partial"
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        place, partial = self.inbox / name, self.inbox / f".{secrets.token_hex(8)}.partial"
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if received_at is not None:
             since_epoch = (received_at - _EPOCH) // _MICROSECOND * 1_000
             os.utime(partial, ns=(since_epoch, since_epoch))
-        return partial.rename(self.inbox / name)
+        try:
+            os.link(partial, place)
+        except FileExistsError:
+            if place.read_bytes() != content:
+                raise ValueError(f"another content waits as {name!r}; give it another name") from None
+        finally:
+            partial.unlink()
+        return place
 
     def waiting(self) -> list[LandedFile]:
         """Return the files of the next batch in order of landing, bounded in number and bytes."""

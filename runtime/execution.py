@@ -152,7 +152,7 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
         query = sa.select(table.c.episode_id).where(
             table.c.workflow_id == plan.workflow_id, table.c.episode_month == month
         )
-        waiting = set(connection.execute(query).scalars())
+        waiting: set[str] = set(connection.execute(query).scalars())
     pending = (
         events.filter(pl.col("topic") == trigger.topic)
         .join(

@@ -17,6 +17,14 @@ def demonstrate(home: Home, *, events: int = EVENTS, seed: int = SEED) -> dict[s
     return {key: dict(found) for key, found in run_job(home.prepare(), "demonstration", config=config).items()}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of the shared world in one worker, so that it is made once."""
+    for item in items:
+        is_shared = item.path.parent.name in ("orchestration", "app")
+        if is_shared and "world" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("world"))
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home after one run of the demonstration, to be read and not written."""

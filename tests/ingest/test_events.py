@@ -8,13 +8,15 @@ import random
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dagster_project.platform import Platform
 from guard.redaction import Redactor
@@ -24,7 +26,7 @@ from lake.home import Home
 from lake.store import Appended, Lake
 from lake.tables import BATCH, EVENT_BUS, EVENT_DEAD_LETTER, LANDING_FILE, LOGS
 from registry.loader import PACK, load_pack
-from tests.senders import NOW, RECEIVED_AT, ingest, invoice, line, lines, record, without
+from tests.senders import NOW, RECEIVED_AT, ingest, invoice, line, lines, open_platform, record, without
 
 MARCH, APRIL = date(2025, 3, 1), date(2025, 4, 1)
 SECRET = "jane.doe+private@example.com"
@@ -505,11 +507,15 @@ def small_faults() -> list[bytes]:
 
 
 def expected() -> Accounting:
-    """Return the accounting of the stream, counted by the rules as they are written down."""
+    return counted(stream().values())
+
+
+def counted(files: Iterable[bytes]) -> Accounting:
+    """Return the accounting of files in their order, counted by the rules as they are written down."""
     count = Counter[str]()
     held: dict[str, bytes] = {}
     refused: set[tuple[bytes, int]] = set()
-    for content in stream().values():
+    for content in files:
         text = zlib.decompressobj(31).decompress(content) if content[:2] == b"\x1f\x8b" else content
         *records, rest = text.split(b"\n")
         for place, raw in enumerate(records + [b"(no record, or half a one)"] * (rest != b"" or not text)):
@@ -572,6 +578,34 @@ def test_the_stream_without_any_interruption_adds_up(undisturbed: Platform) -> N
     """What the interrupted runs are compared with must itself be right."""
     assert_same(undisturbed, undisturbed)
     assert min(expected().accepted, expected().rejected, expected().duplicates) > 30
+
+
+POOL = [line(record(f"E-{number % 4}", producer_id=f"P-{number // 4}")) for number in range(8)] + small_faults()[:4]
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    files=st.lists(st.lists(st.sampled_from(POOL), max_size=6), max_size=6),
+    runs=st.sets(st.integers(0, 5)),
+    chunk=st.integers(1, 7),
+)
+def test_the_accounting_closes_for_any_files_in_any_runs_and_chunks(
+    tmp_path_factory: pytest.TempPathFactory, files: list[list[bytes]], runs: set[int], chunk: int
+) -> None:
+    """How records are spread over files, runs and chunks must not make a difference to any of them."""
+    platform = open_platform(tmp_path_factory.mktemp("any") / "home")
+    contents = [lines(*records) for records in files]
+    for number, content in enumerate(contents):
+        land(platform, f"{number}", content, received_at=RECEIVED_AT + timedelta(seconds=number))
+        if number in runs:
+            ingest(platform, chunk=chunk)
+    ingest(platform, chunk=chunk)
+    assert_closed(platform, counted(contents))
+    held: dict[str, str] = {}
+    for raw in (raw for records in files for raw in records if raw in POOL[:8]):
+        held.setdefault(json.loads(raw)["event_id"], json.loads(raw)["producer_id"])
+    assert dict(events(platform).select("event_id", "producer_id").iter_rows()) == held
+    platform.close()
 
 
 class Interrupted(Exception):
