@@ -4,11 +4,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dagster_project.instance import run_job
 from lake.home import Home
 
 EVENTS, SEED = 3_000, 11
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def demonstrate(home: Home, *, events: int = EVENTS, seed: int = SEED) -> dict[str, dict[str, object]]:
@@ -17,6 +22,7 @@ def demonstrate(home: Home, *, events: int = EVENTS, seed: int = SEED) -> dict[s
     return {key: dict(found) for key, found in run_job(home.prepare(), "demonstration", config=config).items()}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of the shared world in one worker, so that it is made once."""
     for item in items:

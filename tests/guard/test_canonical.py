@@ -151,12 +151,10 @@ def test_a_canonical_text_reads_back_as_its_value(value: Any) -> None:
     assert canonical(parse(text)) == text
 
 
-@given(st.dictionaries(TEXT, VALUES), st.randoms())
-def test_the_order_of_keys_makes_no_difference(value: dict[str, Any], random: Any) -> None:
+@given(st.dictionaries(TEXT, VALUES, max_size=5))
+def test_the_order_of_keys_makes_no_difference(value: dict[str, Any]) -> None:
     """Producers write keys in any order; the same event would otherwise conflict with itself."""
-    items = list(value.items())
-    random.shuffle(items)
-    assert canonical(dict(items)) == canonical(value)
+    assert canonical(_turned_round(value)) == canonical(value)
 
 
 @given(VALUES, VALUES)
@@ -169,6 +167,13 @@ def test_different_values_have_different_texts(one: Any, other: Any) -> None:
 def test_any_double_reads_back_as_itself(number: float) -> None:
     """A measured value would change by being stored."""
     assert float(canonical(number)) == number
+
+
+def _turned_round(value: Any) -> Any:
+    """Return the value with the members of every object in the opposite order."""
+    if isinstance(value, dict):
+        return {key: _turned_round(item) for key, item in reversed(value.items())}
+    return [_turned_round(item) for item in value] if isinstance(value, list) else value
 
 
 def _typed(value: Any) -> Any:

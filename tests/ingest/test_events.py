@@ -583,7 +583,7 @@ def test_the_stream_without_any_interruption_adds_up(undisturbed: Platform) -> N
 POOL = [line(record(f"E-{number % 4}", producer_id=f"P-{number // 4}")) for number in range(8)] + small_faults()[:4]
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 @given(
     files=st.lists(st.lists(st.sampled_from(POOL), max_size=6), max_size=6),
     runs=st.sets(st.integers(0, 5)),
