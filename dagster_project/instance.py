@@ -1,6 +1,7 @@
 """The Dagster instance of a home: its configuration, and running a job in this process against it."""
 
 import os
+import socket
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,10 @@ def prepare_instance(home: Home) -> Path:
         partial.write_text(CONFIGURATION)
         partial.replace(configuration)
     return home.dagster
+
+
+_PROCESS = "rwcm/process"
+"""Tag of a run of the command line: host and process that it lives in."""
 
 
 class RunFailed(RuntimeError):
@@ -76,6 +81,7 @@ def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, 
     month = month_of(platform.now())
     platform.close()
     with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        _bury_dead_runs(instance)
         result = defs.resolve_job_def(job).execute_in_process(
             instance=instance,
             partition_key=month.isoformat(),
@@ -84,7 +90,7 @@ def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, 
                 "resources": {"platform": {"config": {"home": str(home.root)}}},
                 "loggers": {"progress": {}},
             },
-            tags={CLOCK_MONTH: "true"},
+            tags={CLOCK_MONTH: "true", _PROCESS: f"{socket.gethostname()}:{os.getpid()}"},
             raise_on_error=False,
         )
         if not result.success:
@@ -96,6 +102,30 @@ def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, 
             for event in result.get_asset_materialization_events()
             if event.asset_key and event.partition in (None, month.isoformat())
         }
+
+
+def _bury_dead_runs(instance: Any) -> None:
+    """Fail the runs of this command whose process was killed, and free the pool slots that they still hold.
+
+    Nothing else would: Dagster's monitoring frees what has ended, and a killed run never says that it has.
+    """
+    import dagster as dg
+
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        host, _, process = run.tags.get(_PROCESS, "").partition(":")
+        if host == socket.gethostname() and not _is_alive(int(process)):
+            instance.report_run_failed(run, "its process was killed; everything it had begun is done again")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _failures(result: Any) -> dict[str, str]:

@@ -104,6 +104,11 @@ class Redactor:
         return value if value is None else self.token(value if isinstance(value, str) else canonical(value))
 
 
+def field_name(key: str) -> str:
+    """Return `key` if it looks like the name of a field, else only its length: maps are keyed by people's addresses."""
+    return key if _FIELD_NAME.fullmatch(key) else f"name of {len(key)}"
+
+
 def shape(value: Any, *, depth: int = 4, width: int = 20) -> Any:
     """Return `value` with every scalar replaced by its type and size: evidence that tells how a record was built.
 
@@ -114,8 +119,7 @@ def shape(value: Any, *, depth: int = 4, width: int = 20) -> Any:
         if depth == 0:
             return f"object of {len(value)}"
         shown = {
-            key if _FIELD_NAME.fullmatch(key) else f"name of {len(key)}": shape(item, depth=depth - 1, width=width)
-            for key, item in list(value.items())[:width]
+            field_name(key): shape(item, depth=depth - 1, width=width) for key, item in list(value.items())[:width]
         }
         return shown | ({"...": f"{len(value) - width} more"} if len(value) > width else {})
     if isinstance(value, list):

@@ -119,6 +119,7 @@ def import_log(
         episodes = _as_episodes(steps, cases, workflow_id, version, batch_id, now)
         # The look for known cases and the commit stand under one lock: two imports with the same case count it once.
         with lake.lock(RUN_EPISODE):
+            _take_back(lake, registry, workflow_id)
             _commit(steps, episodes, lake, batch_id, rejects, done)
     with lake.lock(EVENT_DEAD_LETTER):
         _commit_dead_letters(rejects, file_name, file_id, batch_id, lake, now, done)
@@ -136,7 +137,7 @@ def _read(
         cases.append(batch.cases)
         rejects += batch.rejects
         total += batch.events.height
-        log.info("read %s events of %s", f"{total:,}", path.name)
+        log.info("read %s events", f"{total:,}")
     if not events:
         raise UnreadableLog(path, "holds no event; export it again with its traces")
     # No database takes U+0000 in the name of a step; what the log says stays in the attributes.
@@ -299,7 +300,10 @@ def _commit(
         .collect()
     )
     judged = episodes.join(held, on="episode_id", how="left", maintain_order="left").with_columns(
-        verdict=pl.when(pl.col("held_hash").is_null() | (pl.col("held_batch") == batch_id))
+        verdict=pl.when(
+            pl.col("held_hash").is_null()
+            | ((pl.col("held_batch") == batch_id) & (pl.col("held_hash") == pl.col("context_hash")))
+        )
         .then(pl.lit("new"))
         .when(pl.col("held_hash") == pl.col("context_hash"))
         .then(pl.lit("known"))
@@ -320,6 +324,28 @@ def _commit(
     message = "its case was imported before with other events"
     for position in steps.join(conflicts, on="episode_id", how="semi")["position"]:
         rejects.append(LogReject(position, None, "id_conflict", "", message))
+
+
+def _take_back(lake: Lake, registry: Registry, workflow_id: str) -> None:
+    """Take back the step runs that an interrupted import of the workflow recorded without their episodes.
+
+    The log may come again with other times or events; what it says then must not meet what was left of before.
+    """
+    batch = TABLES[BATCH.name]
+    with registry.read() as connection:
+        query = sa.select(batch.c.batch_id).where(batch.c.kind == "import", batch.c.state == "open")
+        interrupted: list[str] = list(connection.scalars(query))
+    episodes = lake.scan(RUN_EPISODE, columns=["episode_id"])
+    for batch_id in interrupted:
+        left = (
+            lake.scan(STEP_RUN, columns=["episode_id", "workflow_id", "batch_id"])
+            .filter(pl.col("batch_id") == batch_id, pl.col("workflow_id") == workflow_id)
+            .join(episodes, on="episode_id", how="anti")
+            .select(pl.col("episode_id").unique())
+            .collect()
+        )
+        if left.height:
+            lake.discard(STEP_RUN, batch_id=batch_id, episodes=left["episode_id"].to_list())
 
 
 def _by_events(episodes: pl.DataFrame) -> Iterator[pl.DataFrame]:

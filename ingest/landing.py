@@ -6,6 +6,7 @@ while dead letters point into it.
 """
 
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -21,6 +22,9 @@ BATCH_FILES = 1_000
 BATCH_BYTES = 64 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+log = logging.getLogger("rwcm.ingest")
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,11 @@ class Landing:
             if files and (len(files) == BATCH_FILES or total > BATCH_BYTES):
                 break
             path = self.inbox / name
-            files.append(LandedFile(path, name, content_hash(path), size, received_at))
+            try:
+                files.append(LandedFile(path, name, content_hash(path), size, received_at))
+            except OSError as error:
+                # It stays where it is; the files beside it are not held up.
+                log.warning("%s waits: it cannot be read (%s); let this user read it", name, error.strerror)
         return files
 
     def claim(self, batch_id: str, names: list[str]) -> dict[str, Path]:

@@ -33,12 +33,18 @@ class Record:
 def read_records(path: Path) -> Iterator[Record]:
     """Yield the records of a file; what cannot be read as a file is one record with a fault, so it is counted.
 
-    Faults: `missing`, `empty_file`, `not_gzip`, `truncated` and `corrupt` (where unpacking ends), `too_large`.
+    Faults: `missing`, `unreadable`, `empty_file`, `not_gzip`, `too_large`, and where unpacking ends `truncated` or
+    `corrupt`.
     """
-    if not path.exists():
+    try:
+        raw = path.open("rb")
+    except FileNotFoundError:
         yield Record(0, b"", "missing")
         return
-    with path.open("rb") as raw:
+    except OSError:
+        yield Record(0, b"", "unreadable")
+        return
+    with raw:
         magic = raw.read(2)
         raw.seek(0)
         if magic == _GZIP_MAGIC:

@@ -3,7 +3,8 @@
 Nothing personal passes: what the schema marks is tokenised here, and a refusal names rules, fields and types only.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ import jsonschema_rs
 import msgspec
 
 from guard.canonical import JsonFault, canonical, digest, parse, pointer
-from guard.redaction import Redactor, shape
+from guard.redaction import Redactor, field_name, shape
 from ingest.records import Record
 from lake.months import Month
 
@@ -37,6 +38,7 @@ ENVELOPE = {
 
 _FILE_FAULTS = {
     "missing": "the file was taken out of the inbox before it could be read; land it again",
+    "unreadable": "the file may not be read by this user; land it again with the right to read it",
     "empty_file": "the file holds no record; a file of no events need not be sent",
     "not_gzip": "the name ends in .gz but the content is not gzip; name it without .gz or compress it",
     "truncated": "the file ends in the middle; send it again whole, records before the cut are duplicates then",
@@ -44,6 +46,7 @@ _FILE_FAULTS = {
     "too_large": "a record may have 1 MiB at the most; refer to large content by its uri",
 }
 _MASK = "the value"
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII)
 _PATH, _MESSAGE = 512, 1024
 """Characters that the columns of a dead letter hold."""
 
@@ -119,7 +122,8 @@ class Door:
         except JsonFault as fault:
             if not record.is_complete and fault.rule == "not_json":
                 return Refused("truncated", "", _FILE_FAULTS["truncated"])
-            return Refused(fault.rule, fault.path[:_PATH], str(fault)[:_MESSAGE])
+            message = "a key stands twice in one object" if fault.rule == "duplicate_key" else str(fault)
+            return Refused(fault.rule, _masked(fault.path), message[:_MESSAGE])
         if not isinstance(document, dict):
             return Refused("not_object", "", "a record is one JSON object on one line", evidence=_evidence(document))
         if not self._envelope.is_valid(document):
@@ -136,7 +140,7 @@ class Door:
         if not subject.validator.is_valid(payload):
             error = next(iter(subject.validator.iter_errors(payload)))
             return _refuse(
-                document, "payload_schema", pointer(["payload", *error.instance_path]), error.message, subject.version
+                document, "payload_schema", _where(["payload", *error.instance_path]), _said(error), subject.version
             )
         return self._accept(document, record.raw, subject, received_at)
 
@@ -144,7 +148,9 @@ class Door:
         self, document: dict[str, Any], raw: bytes, subject: _Subject, received_at: datetime
     ) -> Accepted | Refused:
         try:
-            produced_at = datetime.fromisoformat(document["produced_at"])
+            # The pattern comes first: fromisoformat alone takes weeks, and any character for the `T`.
+            written = document["produced_at"] if _TIME.fullmatch(document["produced_at"]) else ""
+            produced_at = datetime.fromisoformat(written)
         except ValueError:
             return _refuse(document, "bad_time", "/produced_at", "write it as 2025-03-01T09:30:00Z", subject.version)
         if produced_at.tzinfo is None:
@@ -191,7 +197,7 @@ class Door:
             if document.get(member) in (None, "") and member not in document:
                 return _refuse(document, f"no_{member}", f"/{member}", f"the record has no {member}")
         error = next(iter(self._envelope.iter_errors(document)))
-        return _refuse(document, "envelope", pointer(error.instance_path), error.message)
+        return _refuse(document, "envelope", _where(error.instance_path), _said(error))
 
 
 def conflict(event: Accepted) -> Refused:
@@ -219,6 +225,23 @@ def _refuse(document: dict[str, Any], rule: str, path: str, message: str, versio
         schema_version=version,
         evidence=_evidence(document),
     )
+
+
+def _where(path: Iterable[str | int]) -> str:
+    """Return the JSON pointer of a violation; a key that is no field's name is told by its length."""
+    return pointer(field_name(part) if isinstance(part, str) else part for part in path)
+
+
+def _masked(path: str) -> str:
+    return _where(part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])[:_PATH]
+
+
+def _said(error: jsonschema_rs.ValidationError) -> str:
+    """Return the validator's message, which names the members of an object that it does not know by their keys."""
+    kind = type(error.kind).__name__
+    if kind in ("AdditionalProperties", "UnevaluatedProperties", "PropertyNames"):
+        return "a member is not known to the schema; its properties are listed there"
+    return error.message
 
 
 def _evidence(document: Any) -> str:

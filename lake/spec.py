@@ -235,7 +235,9 @@ def day(name: str, description: str, **options: object) -> Column:
 
 
 APPENDED = (
-    timestamp("created_at", "When the row was recorded, in UTC; the clock of retention."),
+    timestamp(
+        "created_at", "Arrival of an event, end of a live run, day of an import; the clock of retention, in UTC."
+    ),
     identifier("created_by", "Who or what recorded the row."),
 )
 """The audit columns of append-only tables."""

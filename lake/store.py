@@ -10,6 +10,7 @@ import hashlib
 import logging
 import shutil
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ log = logging.getLogger("rwcm.lake")
 
 LOCK_TIMEOUT_S = 600
 COMMIT_RETRIES = 8
+_DISCARDED_AT_ONCE = 1_000
 _WRITER = WriterProperties(compression="ZSTD", compression_level=3)
 _PROPERTIES = {
     "delta.checkpointInterval": "20",
@@ -207,11 +209,20 @@ class Lake:
                 raise LakeFault(f"{spec.name} refused {rows.height} rows ({type(error).__name__})") from None
         raise LakeFault(f"{spec.name} could not commit {rows.height} rows in {COMMIT_RETRIES} attempts")
 
-    def discard(self, spec: TableSpec, *, batch_id: str) -> None:
-        """Take back the rows of a batch that did not come to its end: nothing else refers to them yet."""
+    def discard(self, spec: TableSpec, *, batch_id: str, episodes: Sequence[str] | None = None) -> None:
+        """Take back the rows of a batch that did not come to its end, of `episodes` only if these are given.
+
+        Nothing else refers to them yet.
+        """
         with self.lock(spec):
             if self.exists(spec):
-                DeltaTable(str(self.path(spec))).delete(f"batch_id = '{batch_id}'")
+                table = DeltaTable(str(self.path(spec)))
+                of_batch = f"batch_id = '{uuid.UUID(batch_id)}'"
+                if episodes is None:
+                    table.delete(of_batch)
+                for start in range(0, len(episodes or ()), _DISCARDED_AT_ONCE):
+                    named = ", ".join(f"'{uuid.UUID(e)}'" for e in (episodes or ())[start : start + _DISCARDED_AT_ONCE])
+                    table.delete(f"{of_batch} AND episode_id IN ({named})")
 
     def mirror(self, spec: TableSpec, frame: pl.DataFrame) -> bool:
         """Make the table hold exactly the rows of `frame`; return whether anything changed.

@@ -396,7 +396,10 @@ class _Built:
         path = home.build_db.with_name("months.json")
         if not home.build_db.exists() or not path.exists():
             return None
-        stored = json.loads(path.read_text())
+        try:
+            stored = json.loads(path.read_text())
+        except ValueError:  # cut off by a power failure
+            return None
         months = {parse_month(month): mark for month, mark in stored["months"].items()}
         built = cls(path, stored["project"], months, stored["rollups"])
         return built if built.project == project_digest() else None

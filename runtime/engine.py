@@ -191,7 +191,8 @@ class _Batch:
         self.inputs = Documents([None] * count)  # of the step at hand, else of the one before
         self.outputs = {step_id: Documents([None] * count) for step_id in self.steps}
         self.latest: list[list[str]] = [[] for _ in range(count)]  # steps with an output, newest last
-        self.clock = episodes["started_at"].dt.epoch("us").to_numpy().copy()
+        self.started = episodes["started_at"].dt.epoch("us").to_numpy()
+        self.clock = self.started.copy()
         self.seq = np.zeros(count, dtype=np.int32)
         self.outcome = np.full(count, "", dtype=object)
         self.seeds = episodes["seed"].to_numpy().astype(np.uint64)
@@ -479,7 +480,7 @@ class _Batch:
             )
         since = self.clock[rows] + result["latency_ms"].fill_null(0).to_numpy() * 1000
         due = since + int(Decimal(wait.timeout_h) * 3_600_000_000)
-        events = _first_events(self.find_awaited(wait, keys), keys, since, due)
+        events = _first_events(self.find_awaited(wait, keys), keys, self.started[rows], due)
         arrived = events["payload"].is_not_null().to_numpy()
         overdue = ~arrived & (due <= self.now_us)
         if arrived.any():
@@ -666,19 +667,20 @@ def _until(result: pl.DataFrame, ended_us: NDArray[np.int64], started_us: NDArra
 
 
 def _first_events(
-    events: pl.DataFrame, keys: Sequence[str], since: NDArray[np.int64], due: NDArray[np.int64]
+    events: pl.DataFrame, keys: Sequence[str], started: NDArray[np.int64], due: NDArray[np.int64]
 ) -> pl.DataFrame:
-    """Return per key the first event (at, payload) in its window, null where none came.
+    """Return per key the first event (at, payload) between the start of its episode and its deadline, else null.
 
-    An event that came just before its wait began counts: who decides can be faster than the books.
+    An event that came before the wait began counts: who decides can be faster than the books. One from before the
+    episode was about something else.
     """
     windows = pl.DataFrame(
-        {"key": keys, "since": since, "due": due}, schema_overrides={"key": pl.String}
+        {"key": keys, "started": started, "due": due}, schema_overrides={"key": pl.String}
     ).with_row_index()
     at = pl.col("at").dt.epoch("us")
     first = (
         windows.join(events, on="key", how="inner")
-        .filter(at <= pl.col("due"))
+        .filter(at.is_between("started", "due"))
         .sort("index", "at", "payload")
         .unique("index", keep="first")
         .select("index", "at", "payload")

@@ -72,7 +72,7 @@ def execute_pending(
     """
     done = Execution()
     with lake.lock(OPEN_EPISODE):  # two executions at once would run the same episodes
-        _settle(lake, registry, now)
+        _settle(lake, registry, now, done)
         runner = _Runner(lake, registry, skills, now, done)
         runner.resume()
         seen = lake.fingerprints(EVENT_BUS)
@@ -91,7 +91,7 @@ def execute_pending(
     return done
 
 
-def _settle(lake: Lake, registry: Registry, now: datetime) -> None:
+def _settle(lake: Lake, registry: Registry, now: datetime, done: Execution) -> None:
     """Close the batches that were interrupted, by what they recorded.
 
     One that recorded its episodes is done but for the registry. Of one that did not, the step runs are taken back: when
@@ -111,6 +111,8 @@ def _settle(lake: Lake, registry: Registry, now: datetime) -> None:
                 connection.execute(sa.delete(waiting).where(waiting.c.episode_id.in_(closed["episode_id"].to_list())))
             counted = {spec.name: Counter(rows[MONTH]) for spec, rows in ((RUN_EPISODE, recorded), (STEP_RUN, steps))}
             _close(connection, batch_id, counted, now, records=recorded.height)
+        for name, rows in counted.items():
+            done.rows[name].update(rows)
         log.info("batch %s was interrupted: settled with %s episodes", batch_id[:8], f"{recorded.height:,}")
 
 

@@ -228,4 +228,4 @@ def _wilson_lower(successes: int, trials: int, confidence: float = 0.95) -> floa
     share = successes / trials
     centre = share + z * z / (2 * trials)
     margin = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return (centre - margin) / (1 + z * z / trials)
+    return max(0.0, (centre - margin) / (1 + z * z / trials))  # with no success, rounding goes below

@@ -1,9 +1,11 @@
 """Fixtures that several rooms' tests share: one small world, made once, and copies of it to write to."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from dagster_project.instance import run_job
@@ -22,20 +24,15 @@ def demonstrate(home: Home, *, events: int = EVENTS, seed: int = SEED) -> dict[s
     return {key: dict(found) for key, found in run_job(home.prepare(), "demonstration", config=config).items()}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of the shared world in one worker, so that it is made once."""
-    for item in items:
-        is_shared = item.path.parent.name in ("orchestration", "app")
-        if is_shared and "world" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("world"))
-
-
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home after one run of the demonstration, to be read and not written."""
-    home = Home(tmp_path_factory.mktemp("world") / "home")
-    demonstrate(home)
+    """A home after one run of the demonstration, to be read and not written; the workers of a run share it."""
+    folder = tmp_path_factory.getbasetemp()
+    root = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    home = Home(root / "world" / "home")
+    with FileLock(root / "world.lock"):
+        if not home.served_db.exists():
+            demonstrate(home)
     return home
 
 

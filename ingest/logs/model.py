@@ -192,6 +192,9 @@ def since_epoch(moment: datetime, zone: tzinfo) -> int:
         utc = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except OverflowError:
         raise ValueError("in UTC it lies outside of the years 1 to 9999") from None
+    if (utc.year, utc.month) == (9999, 12):
+        # The last month that a date can name has no end, and no window; it is a placeholder for never.
+        raise ValueError("a time in December 9999, which stands for none")
     return (utc - _EPOCH) // _MICROSECOND
 
 

@@ -1,5 +1,7 @@
 """The loop as jobs: what a run records, what a second run changes, and what a failed one leaves."""
 
+import subprocess
+import sys
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,6 +30,8 @@ from lake.tables import (
 )
 from registry.database import Registry
 from tests.conftest import EVENTS, demonstrate
+
+ROOT = Path(__file__).parents[2]
 
 
 def versions(home: Home) -> dict[str, int | None]:
@@ -264,3 +268,23 @@ def test_an_imported_log_is_reflected_on_and_shown(copied_world: Home) -> None:
     with dg.DagsterInstance.from_config(str(copied_world.dagster)) as instance:
         assert {"2011-03-01", "2011-04-01"} <= instance.get_materialized_partitions(dg.AssetKey("step_run"))
         assert "2011-04-01" not in instance.get_materialized_partitions(dg.AssetKey("run_episode"))
+
+
+def test_a_run_that_was_killed_does_not_block_the_next(tmp_path: Path) -> None:
+    """The killed run would hold its pool slots for ever, and every later run would wait without a word."""
+    home = Home(tmp_path / "home").prepare()
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom lake.home import Home\nimport dagster_project.checks as checks\n"
+        "from tests.conftest import demonstrate\n"
+        "checks._judge = lambda frame, suite: os.kill(os.getpid(), 9)\n"
+        "demonstrate(Home(Path(sys.argv[1])), events=300)\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(home.root)], check=False, cwd=ROOT, timeout=120
+    )
+    assert killed.returncode == -9
+    done = demonstrate(home, events=300)
+    assert done["run_episode"]["rows_added"]
+    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        statuses = [run.status.value for run in instance.get_runs()]
+    assert statuses == ["SUCCESS", "FAILURE"]
