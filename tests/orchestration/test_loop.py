@@ -274,7 +274,8 @@ def test_a_run_that_was_killed_does_not_block_the_next(tmp_path: Path) -> None:
     """The killed run would hold its pool slots for ever, and every later run would wait without a word."""
     home = Home(tmp_path / "home").prepare()
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom lake.home import Home\nimport dagster_project.checks as checks\n"
+        "import os, sys\nfrom pathlib import Path\nfrom lake.home import Home\n"
+        "import dagster_project.checks as checks\n"
         "from tests.conftest import demonstrate\n"
         "checks._judge = lambda frame, suite: os.kill(os.getpid(), 9)\n"
         "demonstrate(Home(Path(sys.argv[1])), events=300)\n"
