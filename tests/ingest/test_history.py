@@ -290,17 +290,25 @@ def test_an_event_without_a_time_stands_with_the_one_before_it(platform: Platfor
         ("1948-05-09T13:00:00Z", date(1948, 5, 1)),
         ("1900-01-01T00:00:00+02:00", date(1899, 12, 1)),
         ("0001-01-01T00:00:00Z", date(1, 1, 1)),
-        ("9999-12-31T23:59:59Z", date(9999, 12, 1)),
+        ("9999-11-30T23:59:59.999999Z", date(9999, 11, 1)),
     ],
 )
 def test_history_of_any_age_is_kept(platform: Platform, tmp_path: Path, time: str, month: date) -> None:
-    """Dagster's partitions begin in 2000; a log of 1948 has none, and is kept all the same. So is an end of time."""
+    """Dagster's partitions begin in 2000; a log of 1948 has none, and is kept all the same."""
     log = table(tmp_path / "old.csv", f"1,a,{time}", "2,a,2025-03-01T10:00:00Z")
     done = load(platform, log)
     assert done.records == Accounting(accepted=2)
     assert done.rows[STEP_RUN.name] == done.rows[RUN_EPISODE.name] == {month: 1, date(2025, 3, 1): 1}
     assert platform.lake.stats(RUN_EPISODE)[month].rows == 1
     assert load(platform, log).records == Accounting(duplicates=2)
+    assert_closed(platform)
+
+
+def test_a_time_that_stands_for_never_is_refused(platform: Platform, tmp_path: Path) -> None:
+    """Systems write the last day of 9999 for none; as a time it opens a month that has no end."""
+    log = table(tmp_path / "never.csv", "1,a,2025-03-01T10:00:00Z", "1,b,9999-12-31T23:59:59Z")
+    assert load(platform, log).rules == {"bad_time": 1}
+    assert [activity for activity, _ in traces(platform)["1"]] == ["a"]
     assert_closed(platform)
 
 
@@ -589,6 +597,35 @@ def test_an_interrupted_import_done_again_is_as_if_nothing_had_happened(
     assert platform.registry.frame(BATCH).equals(undisturbed.registry.frame(BATCH))
     assert_closed(platform)
     undisturbed.close()
+
+
+def test_an_interrupted_import_done_again_in_another_zone_keeps_no_step_of_before(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Whoever stops an import because the zone was wrong must not keep half of its steps under the wrong time."""
+    log = table(tmp_path / "log.csv", *(f"{case},{act},2025-03-01T00:30:00" for case in range(5) for act in "ab"))
+    undisturbed = open_platform(tmp_path / "undisturbed")
+    load(undisturbed, log, time_zone="Europe/Amsterdam")
+    with pytest.raises(Interrupted):
+        load(platform, log, lake=FragileLake(platform.home.lake, 1, is_after=True))
+    assert load(platform, log, time_zone="Europe/Amsterdam").records == Accounting(accepted=10)
+    for read in (episodes, steps):
+        assert read(platform).equals(read(undisturbed))
+    assert_closed(platform)
+    undisturbed.close()
+
+
+def test_episodes_recorded_by_an_interrupted_import_are_not_changed_by_another_zone(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """What is recorded holds; counting the new times as accepted would say of the lake what it does not hold."""
+    log = table(tmp_path / "log.csv", *(f"{case},{act},2025-03-01T00:30:00" for case in range(5) for act in "ab"))
+    with pytest.raises(Interrupted):
+        load(platform, log, lake=FragileLake(platform.home.lake, 2, is_after=True))
+    held = episodes(platform), steps(platform)
+    assert load(platform, log, time_zone="Europe/Amsterdam").rules == {"id_conflict": 10}
+    assert episodes(platform).equals(held[0])
+    assert steps(platform).equals(held[1])
 
 
 def import_in_process(gate: Any, root: Path, path: Path) -> None:

@@ -69,9 +69,10 @@ def test_a_file_without_a_record_is_one_fault(file: Path, content: bytes) -> Non
     assert read(file, gzip.compress(content)) == [Record(0, b"", "empty_file")]
 
 
-def test_a_file_that_is_gone_is_one_fault(file: Path) -> None:
+def test_a_file_that_is_gone_or_cannot_be_opened_is_one_fault(file: Path) -> None:
     """It was named in the registry: reading it must end, or its batch never does."""
     assert list(read_records(file)) == [Record(0, b"", "missing")]
+    assert list(read_records(file.parent)) == [Record(0, b"", "unreadable")]
 
 
 def test_an_empty_file_named_gz_is_empty_and_anything_else_is_not_gzip(tmp_path: Path) -> None:

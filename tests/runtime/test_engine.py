@@ -248,6 +248,12 @@ def test_a_decision_that_was_faster_than_the_books_counts(invoices: Invoices) ->
     assert (handoff["status"], handoff["waited_ms"], handoff["ended_at"]) == ("success", 0, HANDED_OVER)
 
 
+def test_a_decision_from_before_its_episode_does_not_count(invoices: Invoices) -> None:
+    """A reference that is used again would be decided by what was decided about something else."""
+    for at, expected in ((NINE - timedelta(microseconds=1), "partial"), (NINE, "success")):
+        assert outcome(invoices.run(invoices.mismatched(), decided("approved", at))) == expected
+
+
 def test_a_decision_between_two_milliseconds_leaves_no_gap(invoices: Invoices) -> None:
     """Latencies are whole milliseconds: the step after would start before the one before ended."""
     done = invoices.run(invoices.mismatched(), decided("approved", HANDED_OVER + timedelta(microseconds=1_999)))

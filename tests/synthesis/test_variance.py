@@ -290,11 +290,13 @@ def test_rows_in_any_order_give_the_same_finding() -> None:
 
 @pytest.mark.parametrize(
     ("successes", "trials", "expected"),
-    [(8, 10, 0.4902), (0, 10, 0.0), (10, 10, 0.7225), (95, 100, 0.8882), (0, 0, 0.0)],
+    [(8, 10, 0.4902), (0, 10, 0.0), (10, 10, 0.7225), (95, 100, 0.8882), (0, 0, 0.0), (0, 3, 0.0)],
 )
 def test_confidence_is_wilsons_lower_bound(successes: int, trials: int, expected: float) -> None:
     """Ten of ten would be a certainty; the values are those of Newcombe (1998) and of the formula by hand."""
-    assert _wilson_lower(successes, trials) == pytest.approx(expected, abs=5e-5)
+    bound = _wilson_lower(successes, trials)
+    assert bound == pytest.approx(expected, abs=5e-5)
+    assert 0 <= bound <= 1  # the registry takes no other share
 
 
 # What is compared
