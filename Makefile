@@ -48,7 +48,7 @@ format: setup ## format Python and SQL
 	$(BIN)/sqlfluff fix --disable-progress-bar dbt_project/models
 
 test: check ## check, then run every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 bench: setup ## print speed as ratios against a limit, in one run
 	$(BIN)/python -m benchmarks

@@ -426,7 +426,7 @@ def test_a_repeated_key_keeps_all_its_values(xes: Any) -> None:
         ("2011-10-11 13:45+0200", utc(2011, 10, 11, 11, 45)),
         ("2011-10-11", utc(2011, 10, 11)),
         ("1948-02-29T23:59:59.5Z", utc(1948, 2, 29, 23, 59, 59, 500_000)),
-        ("9999-12-31T23:59:59Z", utc(9999, 12, 31, 23, 59, 59)),
+        ("9999-11-30T23:59:59Z", utc(9999, 11, 30, 23, 59, 59)),
     ],
 )
 def test_a_time_is_its_instant_to_the_microsecond(xes: Any, table: Any, time: str, moment: datetime) -> None:
