@@ -1,6 +1,6 @@
 """Ingestion: landed files become accepted events, dead letters and known duplicates, each record exactly once.
 
-The accounting always closes, per file, per batch and per month: read = accepted + rejected + duplicates. A batch and
+The accounting always closes, per file and per batch: read = accepted + rejected + duplicates. A batch and
 its files are named in the registry before anything is read, and every row follows from its record, so a batch that was
 interrupted is done again under its name and adds nothing twice.
 """
