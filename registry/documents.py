@@ -7,6 +7,7 @@ Enums, lengths and defaults are those of the tables in `lake.tables`. A document
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
@@ -119,12 +120,22 @@ def fits(value: Any, type_name: str) -> bool:
     return isinstance(value, Mapping) and all(fits(item, container[2]) for item in value.values())
 
 
+def _moment(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("must be a text such as 2026-01-31T00:00:00Z")
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("needs a zone, such as 2026-01-31T00:00:00Z")
+    return moment
+
+
 Id = Annotated[str, Field(max_length=64), _matching(_IDENTIFIER, "an id of letters, digits and . _ / : -")]
 Version = Annotated[str, Field(max_length=24), _matching(_SEMVER, "a semantic version such as 1.0.0")]
 Json = Mapping[str, Any]
 Many = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 """JSON arrays become tuples: a document is frozen."""
 Texts = Annotated[tuple[str, ...], Many]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 class _Closed(BaseModel):
@@ -343,6 +354,8 @@ class Policy(Document):
     spec_: Annotated[Json, Field(alias="spec")]
     owner_role_id: Id = "SEC-M-001"
     precedence: Annotated[str, _of(POLICY, "precedence")] = _default(POLICY, "precedence")
+    effective_from: Moment | None = None
+    effective_to: Moment | None = None
 
 
 class OntologyNode(Document):

@@ -170,7 +170,13 @@ def register_log_workflow(
         (_, _, row), *step_rows = rows_of(received, actor=actor, now=now)
         upsert(connection, WORKFLOW, [row])
         insert_missing(connection, STEP_ACTION, [row for _, _, row in step_rows])
-        insert(connection, OBJECT_VERSION, [version_row(received, reason=IMPORT, source=source, actor=actor, now=now)])
+        lineage = {"replaces": known.body.version} if known else {}
+        change = "minor" if known else "initial"
+        insert(
+            connection,
+            OBJECT_VERSION,
+            [version_row(received, reason=IMPORT, source=source, actor=actor, now=now, change=change, lineage=lineage)],
+        )
     return step_of
 
 

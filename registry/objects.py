@@ -60,7 +60,17 @@ def _row(spec: TableSpec, body: Any, value: Mapping[str, Any], given: Row) -> Ro
     return row
 
 
-def version_row(received: Received[Any], *, reason: str, source: str, actor: str, now: datetime) -> Row:
+def version_row(
+    received: Received[Any],
+    *,
+    reason: str,
+    source: str,
+    actor: str,
+    now: datetime,
+    change: str = "initial",
+    lineage: Mapping[str, Any] | None = None,
+    publication_id: str | None = None,
+) -> Row:
     """Return the `object_version` row of a document."""
     body: Document = received.body
     return {
@@ -69,6 +79,9 @@ def version_row(received: Received[Any], *, reason: str, source: str, actor: str
         "version": body.object_version,
         "document": received.text,
         "document_hash": received.hash,
+        "lineage": canonical(lineage or {}),
+        "change": change,
+        "publication_id": publication_id,
         "reason": reason,
         "source": source,
         "created_at": now,

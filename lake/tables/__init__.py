@@ -3,6 +3,7 @@
 from lake.spec import TableSpec
 from lake.tables.governed import (
     AGENT,
+    CONSUMER_SUBSCRIPTION,
     OBJECT_VERSION,
     ONTOLOGY_NODE,
     POLICY,
@@ -16,7 +17,7 @@ from lake.tables.governed import (
     WORKFLOW,
 )
 from lake.tables.logs import EVENT_BUS, EVENT_DEAD_LETTER, REFLECTION_LOG, RUN_EPISODE, STEP_RUN
-from lake.tables.operations import BATCH, CURSOR, LANDING_FILE, OPEN_EPISODE
+from lake.tables.operations import ACCESS_TOKEN, BATCH, CURSOR, LANDING_FILE, OPEN_EPISODE, OUTBOX
 
 LOGS: tuple[TableSpec, ...] = (EVENT_BUS, EVENT_DEAD_LETTER, RUN_EPISODE, STEP_RUN, REFLECTION_LOG)
 """History, append-only, in the lake by month."""
@@ -32,21 +33,24 @@ GOVERNED: tuple[TableSpec, ...] = (
     POLICY,
     ONTOLOGY_NODE,
     SCHEMA_REGISTRY,
+    CONSUMER_SUBSCRIPTION,
     PUBLICATION_QUEUE,
     OBJECT_VERSION,
 )
 """What is governed: kept in the registry database, in an order in which every reference is met, and mirrored to the
 lake."""
 
-OPERATIONS: tuple[TableSpec, ...] = (BATCH, LANDING_FILE, OPEN_EPISODE, CURSOR)
+OPERATIONS: tuple[TableSpec, ...] = (BATCH, LANDING_FILE, OPEN_EPISODE, CURSOR, OUTBOX, ACCESS_TOKEN)
 """What is under way: kept in the registry database; batches are mirrored to the lake for the accounting marts."""
 
 MIRRORED: tuple[TableSpec, ...] = (*GOVERNED, BATCH)
 """Registry tables whose current rows the lake holds a copy of."""
 
 __all__ = [
+    "ACCESS_TOKEN",
     "AGENT",
     "BATCH",
+    "CONSUMER_SUBSCRIPTION",
     "CURSOR",
     "EVENT_BUS",
     "EVENT_DEAD_LETTER",
@@ -58,6 +62,7 @@ __all__ = [
     "ONTOLOGY_NODE",
     "OPEN_EPISODE",
     "OPERATIONS",
+    "OUTBOX",
     "POLICY",
     "PUBLICATION_QUEUE",
     "REFLECTION_LOG",

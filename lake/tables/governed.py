@@ -192,6 +192,8 @@ POLICY = TableSpec(
             enum=("statutory", "contractual", "corporate", "domain", "workflow-local"),
             default="corporate",
         ),
+        timestamp("effective_from", "From when it holds; null for always.", nullable=True),
+        timestamp("effective_to", "Until when it holds, exclusive; null for ever.", nullable=True),
         *GOVERNED,
     ),
 )
@@ -229,6 +231,19 @@ SCHEMA_REGISTRY = TableSpec(
             enum=("none", "backward", "forward", "full"),
             default="backward",
         ),
+        *GOVERNED,
+    ),
+)
+
+CONSUMER_SUBSCRIPTION = TableSpec(
+    name="consumer_subscription",
+    description="Which versions of a topic's schema a consumer can read; events of other versions do not reach it.",
+    grain="one row per consumer and subject",
+    key=("consumer_id", "subject"),
+    columns=(
+        identifier("consumer_id", "Workflow, or outside system, that reads the topic."),
+        text("subject", "Topic that it reads.", length=128),
+        json_text("versions", "The versions it can read, as a list of integers."),
         *GOVERNED,
     ),
 )
@@ -290,6 +305,14 @@ OBJECT_VERSION = TableSpec(
         text("version", "Semantic version, or the ordinal of objects that carry none.", length=24),
         json_text("document", "The document as received."),
         text("document_hash", "SHA-256 of the document's canonical JSON.", length=64),
+        json_text("lineage", "The version it replaced, what it derives from and why."),
+        text(
+            "change",
+            "What the bump of the version says of it, found by comparing.",
+            length=8,
+            enum=("initial", "major", "minor", "patch"),
+        ),
+        identifier("publication_id", "Publication that made it current; null for the pack and imports.", nullable=True),
         text("reason", "Why the version exists: bootstrap, import or a publication.", length=64),
         text("source", "Digest of the pack, or id of the publication or log.", length=128),
         *APPENDED,

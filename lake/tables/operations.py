@@ -1,6 +1,6 @@
-"""What is under way: batches with their accounting, landed files, and episodes that wait."""
+"""What is under way: batches with their accounting, landed files, episodes that wait, events to be sent, tokens."""
 
-from lake.spec import GOVERNED, TableSpec, bigint, day, identifier, json_text, text, timestamp
+from lake.spec import APPENDED, GOVERNED, TableSpec, bigint, day, identifier, json_text, text, timestamp
 
 BATCH = TableSpec(
     name="batch",
@@ -80,6 +80,43 @@ CURSOR = TableSpec(
         text("stage", "Stage that remembers.", length=64),
         text("position", "What it remembers it for, such as a month.", length=64),
         text("state", "What it saw there.", length=128),
+        *GOVERNED,
+    ),
+)
+
+OUTBOX = TableSpec(
+    name="outbox",
+    description="Events that announce a change and commit with it; ingestion carries them to event_bus, once.",
+    grain="one row per announced event",
+    key=("event_id",),
+    indexes=(("batch_id",),),
+    columns=(
+        identifier("event_id", "Follows from what it announces, or is random where nothing names it."),
+        text("topic", "Subject whose schema the payload fulfils.", length=128),
+        json_text("payload", "What is announced; no secret and no personal data."),
+        timestamp("produced_at", "When the change was made."),
+        text("producer_id", "Who made the change.", length=512),
+        identifier("batch_id", "Batch that carried it to event_bus; null while it waits.", nullable=True),
+        *APPENDED,
+    ),
+)
+
+ACCESS_TOKEN = TableSpec(
+    name="access_token",
+    description="Tokens that bind a person or an agent to a role; only their hashes are kept.",
+    grain="one row per token",
+    key=("token_id",),
+    unique=(("token_hash",),),
+    indexes=(("subject_id",),),
+    columns=(
+        identifier("token_id", "Names the token in lists and audit; no secret."),
+        text("token_hash", "SHA-256 of the token.", length=64),
+        identifier("subject_id", "Person or agent that it speaks for."),
+        text("subject_type", "Which of the two.", length=16, enum=("person", "agent")),
+        identifier("role_id", "Role that its bearer acts in.", references="role.role_id"),
+        timestamp("expires_at", "When it ends by itself."),
+        timestamp("revoked_at", "When it was revoked; null while it holds.", nullable=True),
+        identifier("revoked_by", "Who revoked it.", nullable=True),
         *GOVERNED,
     ),
 )
