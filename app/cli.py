@@ -2,40 +2,13 @@
 
 import json
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import click
 
-from app.console import errors, show_progress
+from app.console import show_progress
+from app.faults import said_clearly
 from lake.home import Home, HomeFault
-
-EXIT_REFUSED = 2
-"""Exit code for what the caller has to change; 1 is a fault of the platform."""
-
-
-class Refused(click.ClickException):
-    """One clear sentence, and exit code 2."""
-
-    exit_code = EXIT_REFUSED
-
-    def show(self, file: Any = None) -> None:
-        errors.print(f"rwcm: {self.message}", soft_wrap=True, markup=False)
-
-
-def _said_clearly(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn the faults a caller can mend into one sentence."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except HomeFault as fault:
-            raise Refused(str(fault)) from fault
-
-    return wrapped
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -52,7 +25,7 @@ def main() -> None:
     "--events", default=20_000, show_default=True, type=click.IntRange(100, 5_000_000), help="Records to land."
 )
 @click.option("--seed", default=7, show_default=True, help="Another seed gives another world.")
-@_said_clearly
+@said_clearly(HomeFault)
 def run(events: int, seed: int) -> None:
     """Run the whole loop on eighteen months of simulated accounts payable.
 
@@ -75,7 +48,7 @@ def run(events: int, seed: int) -> None:
 @click.option("--activity-column", default="", help="CSV column of the activity.")
 @click.option("--time-column", default="", help="CSV column of the time.")
 @click.option("--time-format", default="", help="strptime format of times where day and month are ambiguous.")
-@_said_clearly
+@said_clearly(HomeFault)
 def backfill(log: Path, **options: str) -> None:
     """Import an event log (XES or CSV, plain or gzipped) as history, and build the marts on it.
 
@@ -91,7 +64,7 @@ def backfill(log: Path, **options: str) -> None:
 @click.argument("sql")
 @click.option("--json", "as_json", is_flag=True, help="Print rows as a JSON array of objects.")
 @click.option("--limit", default=1_000, show_default=True, type=click.IntRange(1), help="Rows to print at most.")
-@_said_clearly
+@said_clearly(HomeFault)
 def query(sql: str, as_json: bool, limit: int) -> None:
     """Ask the published warehouse. SQL '-' reads the statement from standard input."""
     from app.query import print_query
@@ -101,7 +74,7 @@ def query(sql: str, as_json: bool, limit: int) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@_said_clearly
+@said_clearly(HomeFault)
 def status(as_json: bool) -> None:
     """Say what is in the home: tables with rows, months and bytes, cursors, open work."""
     from app.status import describe, render

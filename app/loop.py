@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 from rich.markup import escape
 
-from app.cli import Refused
 from app.console import console, errors, table
+from app.faults import Refused
 from dagster_project.instance import RunFailed, run_job
 from dagster_project.platform import Platform
 from ingest.logs import ColumnMapping, UnreadableLog, read_log

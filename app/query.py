@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli import Refused
 from app.console import console, errors
+from app.faults import Refused
 from lake.home import Home
 from lake.warehouse import WarehouseMissing, read
 from runtime.documents import encode
