@@ -39,6 +39,11 @@ class Home:
         return self.root / "lake"
 
     @property
+    def telemetry(self) -> Path:
+        """What steps measured, as JSON by day, for tools that read no Delta."""
+        return self.root / "telemetry"
+
+    @property
     def landing(self) -> Path:
         return self.root / "landing"
 

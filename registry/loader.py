@@ -45,6 +45,9 @@ PLACEHOLDER_SKILL = "SK-EXT-000"
 PLACEHOLDER_AGENT = "AG-EXTERNAL"
 _LOG_OWNER = "DA-M-001"
 
+NO_TOPICS = ("api.", "telemetry.")
+"""What subjects start with whose schemas describe no events: documents of the API, files of the telemetry lake."""
+
 PACK = pack.FOLDER
 """The pack that is shipped."""
 
@@ -119,10 +122,14 @@ def load_pack(registry: Registry, folder: Path, *, actor: str, now: datetime) ->
 
 
 def event_schemas(registry: Registry) -> dict[str, tuple[int, dict[str, Any]]]:
-    """Return the latest version and schema of each topic."""
+    """Return the latest version and schema of each topic; subjects that describe something else are none."""
     with registry.read() as connection:
         latest = latest_schemas(connection)
-    return {subject: (version, json.loads(text)) for subject, (version, text) in latest.items()}
+    return {
+        subject: (version, json.loads(text))
+        for subject, (version, text) in latest.items()
+        if not subject.startswith(NO_TOPICS)
+    }
 
 
 def register_log_workflow(

@@ -6,12 +6,12 @@ dbt's models bring their own groups: staging, intermediate and marts.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagster_project.assets import events, execution, learning, marts, registry
+from dagster_project.assets import events, execution, learning, marts, registry, telemetry
 
 GROUPS: Mapping[str, Sequence[Any]] = {
     "registry": [registry.registry_pack, registry.registry_mirror],
     "events": [events.demonstration_stream, events.ingestion],
-    "runs": [execution.event_log, execution.execution],
+    "runs": [execution.event_log, execution.execution, telemetry.telemetry_lake],
     "learning": [learning.reflection_log, learning.publication_queue],
     "serving": [marts.warehouse],
 }
