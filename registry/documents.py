@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -332,15 +332,28 @@ class Workflow(Document):
     triggers: Annotated[tuple[Trigger, ...], Many] = ()
 
 
+class PolicyProfile(BaseModel):
+    """What narrows an agent's role (`registry.permissions`); further members are kept as they are.
+
+    `skills` lists the skills it runs, `actions` what it may do at all, `deny` per action the ids of objects, or `*`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    skills: Texts = ()
+    actions: Annotated[tuple[Literal["run", "propose", "publish", "decide"], ...], Many] = ("run", "propose")
+    deny: Mapping[Literal["run", "propose", "publish", "decide"], Texts] = Field(default_factory=dict)
+
+
 class Agent(Document):
-    """An execution principal. `policy_profile.skills` lists the skills it runs."""
+    """An execution principal."""
 
     spec: ClassVar = AGENT
     agent_id: Id
     agent_name: Annotated[str, _of(AGENT, "agent_name")]
     agent_type: Annotated[str, _of(AGENT, "agent_type")]
     role_id: Id
-    policy_profile: Json = Field(default_factory=dict)
+    policy_profile: PolicyProfile = Field(default_factory=PolicyProfile)
     organisation: Annotated[str, _of(AGENT, "organisation")] = _default(AGENT, "organisation")
 
 
