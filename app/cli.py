@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from app.commands.workflow import workflow
 from app.console import show_progress
 from app.faults import said_clearly
 from lake.home import Home, HomeFault
@@ -81,6 +82,9 @@ def status(as_json: bool) -> None:
 
     found = describe(Home.from_environment())
     click.echo(json.dumps(found, indent=2, default=str) if as_json else render(found))
+
+
+main.add_command(workflow)
 
 
 if __name__ == "__main__":

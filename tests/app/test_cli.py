@@ -276,3 +276,29 @@ def test_looking_does_not_start_the_orchestrator(world: Home, command: list[str]
         cwd=ROOT,
     )
     assert done.stdout.splitlines()[-1] == "False False", done.stderr
+
+
+def test_a_workflow_is_shown_as_text_and_written_as_a_picture(world: Home, tmp_path: Path) -> None:
+    """What a workflow does could be read only from its JSON."""
+    shown = rwcm(world.root, "workflow", "show", "WF-FIN-001")
+    assert shown.returncode == 0, shown.stderr
+    for words in (
+        "Automated Invoice Processing",
+        "F-02 Check: po match",
+        "if pass is false → F-03",
+        "after 72 h → END",
+    ):
+        assert words in shown.stdout, words
+    file = tmp_path / "workflow.mmd"
+    written = rwcm(world.root, "workflow", "show", "WF-FIN-001", "--format", "mermaid", "--to", str(file))
+    assert (written.returncode, written.stdout) == (0, "")
+    assert file.read_text().startswith("flowchart LR\n")
+
+
+@pytest.mark.parametrize("version", [(), ("--version", "9.9.9")])
+def test_a_workflow_that_is_not_registered_is_refused_in_one_sentence(world: Home, version: tuple[str, ...]) -> None:
+    """A mistyped id would end in a traceback, or in an empty picture."""
+    done = rwcm(world.root, "workflow", "show", "WF-FIN-00X" if not version else "WF-FIN-001", *version)
+    assert done.returncode == 2
+    assert len(said(done)) == 1
+    assert "the registry holds no workflow" in done.stderr

@@ -1,0 +1,67 @@
+"""Workflows for tests of their pictures: one's own, the hardest, and random ones."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import strategies as st
+
+from registry.documents import Workflow, read_document
+
+ACTIONS = ("data_extraction", "logic_check", "tool_call", "branch", "handoff", "notify", "generate", "record")
+
+
+def workflow(*steps: Mapping[str, Any], triggers: int = 1) -> Workflow:
+    """Return a workflow of `steps`: id and next_step_logic, and what else is to be theirs."""
+    numbered = [
+        {"sequence": number, "action_type": "tool_call", "skill_id": "SK-TEST-001", "parameters": {}, **step}
+        for number, step in enumerate(steps, 1)
+    ]
+    document = {
+        "workflow_id": "WF-TEST-001",
+        "workflow_name": "Test",
+        "objective": "Be drawn",
+        "responsible_role_id": "IT-M-001",
+        "version": "1.0.0",
+        "steps": numbered,
+        "triggers": [
+            {"trigger_id": f"TR-{number}", "trigger_type": "event", "selector": {"topic": f"topic.{number}"}}
+            for number in range(triggers)
+        ],
+    }
+    return read_document(Workflow, json.dumps(document), name="test").body
+
+
+@st.composite
+def workflows(draw: st.DrawFn, *, most: int = 9, text: st.SearchStrategy[str] | None = None) -> Workflow:
+    """Return any workflow that the step language can say: loops, joins, waits and unreachable steps included."""
+    separators = draw(st.lists(st.sampled_from("-._/:"), min_size=1, max_size=most))
+    ids = [f"S{separator}{number}" for number, separator in enumerate(separators)]
+    targets = st.one_of(
+        st.just("END"), st.sampled_from(ids), st.lists(st.sampled_from(ids), min_size=1, max_size=3, unique=True)
+    )
+    conditions = st.sampled_from(("pass == true", 'event.decision == "approved"', "amount > 100.0 && !urgent"))
+    wait = {"event": "handoff.decided", "correlate": {"subject_id": "${episode.trigger_event_id}"}}
+
+    def steps_of(step_id: str) -> Mapping[str, Any]:
+        logic: dict[str, Any] = {}
+        if draw(st.booleans()):
+            branches = draw(st.lists(st.tuples(conditions, targets), min_size=1, max_size=3))
+            logic["if"] = [{"expr": condition, "goto": target} for condition, target in branches]
+            if draw(st.booleans()):
+                logic["else"] = draw(targets)
+        else:
+            logic["goto"] = draw(targets)
+        if draw(st.booleans()):
+            logic["on_error"] = draw(targets)
+        if draw(st.integers(0, 3)) == 0:
+            logic["await"] = {**wait, "timeout_h": draw(st.integers(1, 99)), "on_timeout": draw(targets)}
+        if draw(st.integers(0, 3)) == 0:
+            logic["join"] = draw(st.sampled_from(("all", "any")))
+        if draw(st.integers(0, 3)) == 0:
+            logic["compensate"] = draw(st.sampled_from(ids))
+        parameters = {"text": draw(text)} if text else {"check": "po_match"}
+        action = draw(st.sampled_from(ACTIONS))
+        return {"step_id": step_id, "action_type": action, "parameters": parameters, "next_step_logic": logic}
+
+    return workflow(*map(steps_of, ids), triggers=draw(st.integers(0, 3)))
