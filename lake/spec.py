@@ -1,7 +1,7 @@
 """`TableSpec`: the one statement of a table, from which every other form of its schema is derived.
 
-Arrow and Polars schemas and relational tables are computed from it; dbt sources are compared with it by a drift test
-(`python -m lake.describe` prints them).
+Arrow and Polars schemas and relational tables, with their indexes and computed columns, are computed from it; dbt
+sources are compared with it by a drift test (`python -m lake.describe` prints them).
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,10 @@ class Kind(StrEnum):
     """A number in 0..1 that policies compare, relationally DECIMAL(7,4)."""
     TIMESTAMP = "timestamp"
     DATE = "date"
+    BINARY = "binary"
+    """Bytes, at most `Column.length` of them."""
+    VECTOR = "vector"
+    """`Column.dimension` numbers of float32: a list in the lake, pgvector on PostgreSQL, packed bytes on SQLite."""
 
 
 class Retention(StrEnum):
@@ -49,6 +53,8 @@ _ARROW: dict[Kind, pa.DataType] = {
     Kind.RATIO: pa.float64(),
     Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
     Kind.DATE: pa.date32(),
+    Kind.BINARY: pa.binary(),
+    Kind.VECTOR: pa.list_(pa.float32()),
 }
 _POLARS: dict[Kind, pl.DataType] = {
     Kind.TEXT: pl.String(),
@@ -60,6 +66,8 @@ _POLARS: dict[Kind, pl.DataType] = {
     Kind.RATIO: pl.Float64(),
     Kind.TIMESTAMP: pl.Datetime("us", "UTC"),
     Kind.DATE: pl.Date(),
+    Kind.BINARY: pl.Binary(),
+    Kind.VECTOR: pl.List(pl.Float32()),
 }
 
 
@@ -77,6 +85,47 @@ class Column:
     """`table.column` that this column names, within the registry."""
     default: str | int | float | bool | None = None
     pii: bool = False
+    dimension: int | None = None
+    """How many numbers a vector has."""
+
+    def __post_init__(self) -> None:
+        if (self.kind is Kind.VECTOR) != (self.dimension is not None):
+            raise ValueError(f"column {self.name}: a vector states its dimension, and nothing else does")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A column that the relational store computes from a path of a JSON column, so that queries can filter by it.
+
+    It is null where the path is absent or holds another type, such as an expression in the place of a number. It
+    exists relationally only: the lake's models read the JSON, which stays the truth.
+    """
+
+    name: str
+    kind: Kind
+    source: str
+    path: tuple[str, ...]
+    description: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in (Kind.TEXT, Kind.BIGINT, Kind.DOUBLE) or not self.path:
+            raise ValueError(f"column {self.name}: a text, a bigint or a double is computed from a path")
+        if unfit := [part for part in self.path if not part.isidentifier()]:
+            raise ValueError(f"column {self.name}: {unfit} cannot stand in a path; members are plain names")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """An index with a name of its own; `descending` names those of its columns that run from the newest back."""
+
+    name: str
+    columns: tuple[str, ...]
+    descending: tuple[str, ...] = ()
+    is_unique: bool = False
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.descending) - set(self.columns):
+            raise ValueError(f"index {self.name} does not hold {sorted(unknown)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +142,32 @@ class TableSpec:
     key: tuple[str, ...]
     time_column: str | None = None
     retention: Retention = Retention.RECORD
-    indexes: tuple[tuple[str, ...], ...] = ()
+    indexes: tuple[Index | tuple[str, ...], ...] = ()
+    """Those of the relational store; one without a name of its own is called after its table and columns."""
     unique: tuple[tuple[str, ...], ...] = ()
+    generated: tuple[Generated, ...] = ()
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
-        if duplicates := {name for name in names if names.count(name) > 1}:
+        computed = [column.name for column in self.generated]
+        if duplicates := {name for name in (*names, *computed) if (*names, *computed).count(name) > 1}:
             raise ValueError(f"table {self.name} states {sorted(duplicates)} twice")
-        named = {*self.key, *(name for index in (*self.indexes, *self.unique) for name in index)}
+        named = {*self.key, *(name for columns in self.unique for name in columns)}
         if self.time_column:
             named.add(self.time_column)
-        if unknown := named - set(names):
-            raise ValueError(f"table {self.name} has no column {sorted(unknown)}")
+        unknown = named - set(names)
+        unknown |= {name for index in self.named_indexes for name in index.columns} - {*names, *computed}
+        unknown |= {column.source for column in self.generated} - {c.name for c in self.columns if c.kind is Kind.JSON}
+        if unknown:
+            raise ValueError(f"table {self.name} has no column {sorted(unknown)} of the kind that is asked of it")
+
+    @property
+    def named_indexes(self) -> list[Index]:
+        """The indexes of the relational store, each with its name."""
+        return [
+            index if isinstance(index, Index) else Index(name=f"ix_{self.name}_{'_'.join(index)}", columns=index)
+            for index in self.indexes
+        ]
 
     @property
     def is_monthly(self) -> bool:
@@ -163,6 +226,8 @@ class TableSpec:
         nulls = frame.select(pl.col(c.name).null_count() for c in self.columns if not c.nullable)
         if not frame.is_empty() and (empty := [name for name in nulls.columns if nulls[name][0]]):
             raise SchemaMismatch(self.name, f"null in {empty}")
+        if odd := [c.name for c in self.columns if c.kind is Kind.VECTOR and not _is_whole(frame[c.name], c.dimension)]:
+            raise SchemaMismatch(self.name, f"{odd} are not vectors of the stated dimension")
         if self.time_column:
             frame = frame.with_columns(pl.col(self.time_column).dt.truncate("1mo").dt.date().alias(MONTH))
         return frame
@@ -181,7 +246,16 @@ def _fits(values: pl.Series, kind: pl.DataType) -> bool:
         return values.equals(values.cast(kind, strict=False).cast(given, strict=False))
     if isinstance(given, pl.Datetime) and isinstance(kind, pl.Datetime) and given.time_zone:
         return values.equals(values.cast(kind).cast(pl.Datetime(given.time_unit, given.time_zone)))
+    if isinstance(given, pl.Array) and isinstance(kind, pl.List):
+        return given.inner == kind.inner
     return kind == pl.String and given in (pl.Categorical, pl.Enum)
+
+
+def _is_whole(vectors: pl.Series, dimension: int | None) -> bool:
+    """Return whether every vector that is there has `dimension` finite numbers."""
+    present = vectors.drop_nulls()
+    numbers = present.explode()
+    return bool((present.list.len() == dimension).all() and numbers.null_count() == 0 and numbers.is_finite().all())
 
 
 class SchemaMismatch(ValueError):
@@ -232,6 +306,14 @@ def timestamp(name: str, description: str, **options: object) -> Column:
 
 def day(name: str, description: str, **options: object) -> Column:
     return Column(name=name, kind=Kind.DATE, description=description, **options)  # type: ignore[arg-type]
+
+
+def binary(name: str, description: str, **options: object) -> Column:
+    return Column(name=name, kind=Kind.BINARY, description=description, **options)  # type: ignore[arg-type]
+
+
+def vector(name: str, description: str, *, dimension: int, **options: object) -> Column:
+    return Column(name=name, kind=Kind.VECTOR, description=description, dimension=dimension, **options)  # type: ignore[arg-type]
 
 
 APPENDED = (

@@ -227,18 +227,22 @@ class Lake:
     def mirror(self, spec: TableSpec, frame: pl.DataFrame) -> bool:
         """Make the table hold exactly the rows of `frame`; return whether anything changed.
 
-        For copies of small registry tables. An unchanged table gets no new version.
+        For copies of small registry tables. An unchanged table gets no new version; one that an earlier release made
+        takes the columns that its spec states now.
         """
         rows = spec.conform(frame).sort(list(spec.key))
         with self.lock(spec):
             if not self.exists(spec):
                 self._create(spec)
-            if rows.equals(self.scan(spec).sort(list(spec.key)).collect()):
+            table = DeltaTable(str(self.path(spec)))
+            is_current = [field.name for field in table.schema().fields] == spec.names
+            if is_current and rows.equals(self.scan(spec).sort(list(spec.key)).collect()):
                 return False
             write_deltalake(
-                DeltaTable(str(self.path(spec))),
+                table,
                 rows,
                 mode="overwrite",
+                schema_mode=None if is_current else "overwrite",
                 predicate="1=1",  # without a predicate delta-rs does not check an overwrite for conflicts
                 writer_properties=_WRITER,
             )

@@ -8,10 +8,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -19,117 +16,13 @@ import sqlalchemy as sa
 from filelock import FileLock
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lake.spec import Column, Kind, TableSpec
-from lake.tables import GOVERNED, OPERATIONS
+from lake.spec import TableSpec
+from registry.tables import SPECS, TABLES, metadata
+
+__all__ = ["SPECS", "TABLES", "Registry", "fetch", "insert", "insert_missing", "upsert"]
 
 BUSY_TIMEOUT_S = 60
-RATIO_STEP = Decimal("0.0001")
-
-
-class NaiveTimestamp(ValueError):
-    """A time without a zone: it names no moment, so it is refused rather than guessed."""
-
-    def __init__(self, value: object) -> None:
-        super().__init__(f"a timestamp must be an aware datetime, not {value!r}; give it a zone, such as datetime.UTC")
-
-
-class RatioOutOfRange(ValueError):
-    """A ratio that is not a number in 0..1."""
-
-    def __init__(self, value: object) -> None:
-        super().__init__(f"a ratio must be a number in 0..1, not {value!r}")
-
-
-class Timestamp(sa.types.TypeDecorator[datetime]):
-    """A moment in UTC with microseconds; SQLite keeps it as sortable text."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if not isinstance(value, datetime) or value.tzinfo is None:
-            raise NaiveTimestamp(value)
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Ratio(sa.types.TypeDecorator[float]):
-    """A number in 0..1 with four decimals, rounded up: a risk of 0.40001 must not pass a threshold of 0.40."""
-
-    impl = sa.Numeric(7, 4, asdecimal=False)
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Decimal | None:
-        if value is None:
-            return None
-        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-        if not (number.is_finite() and 0 <= number <= 1):
-            raise RatioOutOfRange(value)
-        return number.quantize(RATIO_STEP, ROUND_CEILING)
-
-
-_TYPES: Mapping[Kind, type[sa.types.TypeEngine[Any]]] = {
-    Kind.TEXT: sa.Text,
-    Kind.JSON: sa.Text,
-    Kind.BOOL: sa.Boolean,
-    Kind.INT: sa.Integer,
-    Kind.BIGINT: sa.BigInteger,
-    Kind.DOUBLE: sa.Double,
-    Kind.RATIO: Ratio,
-    Kind.TIMESTAMP: Timestamp,
-    Kind.DATE: sa.Date,
-}
 _INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
-
-def _column(column: Column) -> sa.Column[Any]:
-    # Deferred, because roles and terms name each other and arrive in any order.
-    references = [sa.ForeignKey(column.references, deferrable=True, initially="DEFERRED")] if column.references else []
-    default = column.default
-    return sa.Column(
-        column.name,
-        sa.String(column.length) if column.length else _TYPES[column.kind](),
-        *references,
-        nullable=column.nullable,
-        server_default=None if default is None else sa.literal(default, literal_execute=True),
-        comment=column.description,
-    )
-
-
-def _checks(spec: TableSpec) -> Iterator[sa.CheckConstraint]:
-    """SQLite takes any text for any VARCHAR, so length and enum are checks."""
-    for column in spec.columns:
-        value: sa.ColumnClause[Any] = sa.column(column.name)
-        if column.enum:
-            yield sa.CheckConstraint(value.in_(column.enum), name=f"ck_{spec.name}_{column.name}_enum")
-        elif column.length:
-            fits = sa.func.length(value) <= column.length
-            yield sa.CheckConstraint(fits, name=f"ck_{spec.name}_{column.name}_length")
-
-
-def _table(spec: TableSpec, metadata: sa.MetaData) -> sa.Table:
-    return sa.Table(
-        spec.name,
-        metadata,
-        *map(_column, spec.columns),
-        sa.PrimaryKeyConstraint(*spec.key),
-        *(sa.UniqueConstraint(*names, name=f"ux_{spec.name}_{'_'.join(names)}") for names in spec.unique),
-        *(sa.Index(f"ix_{spec.name}_{'_'.join(names)}", *names) for names in spec.indexes),
-        *_checks(spec),
-        comment=spec.description,
-    )
-
-
-METADATA = sa.MetaData()
-SPECS: tuple[TableSpec, ...] = (*GOVERNED, *OPERATIONS)
-TABLES: Mapping[str, sa.Table] = MappingProxyType({spec.name: _table(spec, METADATA) for spec in SPECS})
 
 
 def fetch(connection: sa.Connection, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
@@ -200,7 +93,7 @@ class Registry:
             is_complete = set(TABLES) <= set(sa.inspect(connection).get_table_names())
         if not is_complete:
             with self.transaction() as connection:
-                METADATA.create_all(connection)
+                metadata("sqlite").create_all(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -220,8 +113,10 @@ class Registry:
         """Return all rows of a table, ordered by key, as `spec` states them."""
         table = TABLES[spec.name]
         with self.read() as connection:
-            rows = fetch(connection, sa.select(table).order_by(*(table.c[name] for name in spec.key)))
-        return spec.conform(pl.DataFrame(rows, schema=spec.polars_schema(), orient="row"))
+            columns = [table.c[column.name] for column in spec.columns]  # computed ones belong to the database alone
+            rows = fetch(connection, sa.select(*columns).order_by(*(table.c[name] for name in spec.key)))
+        schema = {column.name: kind for column, kind in zip(spec.columns, spec.polars_schema().values(), strict=False)}
+        return spec.conform(pl.DataFrame(rows, schema=schema, orient="row"))
 
     def close(self) -> None:
         """Give back all connections; a closed registry opens them again when used."""

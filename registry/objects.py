@@ -55,7 +55,7 @@ def _row(spec: TableSpec, body: Any, value: Mapping[str, Any], given: Row) -> Ro
             row[column.name] = given[column.name]
         elif column.kind is Kind.JSON:
             row[column.name] = canonical(value.get(column.name, {}))
-        else:
+        elif column.kind is not Kind.BINARY:  # an embedding is no part of a document: loading one leaves it as it is
             row[column.name] = getattr(body, column.name)
     return row
 

@@ -16,11 +16,17 @@ from lake.tables.governed import (
     TRIGGER_DEF,
     WORKFLOW,
 )
-from lake.tables.logs import EVENT_BUS, EVENT_DEAD_LETTER, REFLECTION_LOG, RUN_EPISODE, STEP_RUN
+from lake.tables.logs import EVENT_BUS, EVENT_DEAD_LETTER, REFLECTION_LOG, RLM_EMBEDDING, RUN_EPISODE, STEP_RUN
 from lake.tables.operations import ACCESS_TOKEN, BATCH, CURSOR, LANDING_FILE, OPEN_EPISODE, OUTBOX
 
 LOGS: tuple[TableSpec, ...] = (EVENT_BUS, EVENT_DEAD_LETTER, RUN_EPISODE, STEP_RUN, REFLECTION_LOG)
 """History, append-only, in the lake by month."""
+
+HOT_WINDOW: tuple[TableSpec, ...] = (EVENT_BUS, RUN_EPISODE, STEP_RUN, REFLECTION_LOG)
+"""Logs whose last months the registry database holds a copy of, for point lookups; episodes before their step runs."""
+
+EMBEDDINGS: tuple[TableSpec, ...] = (RLM_EMBEDDING,)
+"""What retrieval searches: in the lake by month, and relationally, where pgvector compares them."""
 
 GOVERNED: tuple[TableSpec, ...] = (
     ROLE,
@@ -52,9 +58,11 @@ __all__ = [
     "BATCH",
     "CONSUMER_SUBSCRIPTION",
     "CURSOR",
+    "EMBEDDINGS",
     "EVENT_BUS",
     "EVENT_DEAD_LETTER",
     "GOVERNED",
+    "HOT_WINDOW",
     "LANDING_FILE",
     "LOGS",
     "MIRRORED",
@@ -66,6 +74,7 @@ __all__ = [
     "POLICY",
     "PUBLICATION_QUEUE",
     "REFLECTION_LOG",
+    "RLM_EMBEDDING",
     "ROLE",
     "ROLE_SKILL_MAP",
     "RUN_EPISODE",

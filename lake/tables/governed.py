@@ -3,7 +3,11 @@
 from lake.spec import (
     APPENDED,
     GOVERNED,
+    Generated,
+    Index,
+    Kind,
     TableSpec,
+    binary,
     boolean,
     identifier,
     integer,
@@ -18,7 +22,7 @@ ROLE = TableSpec(
     description="Responsibility nodes, human, agent or both.",
     grain="one row per role",
     key=("role_id",),
-    indexes=(("department",),),
+    indexes=(Index(name="ix_role_dept", columns=("department",)),),
     columns=(
         identifier("role_id", "Id of the role."),
         text("role_title", "Title.", length=128),
@@ -26,6 +30,9 @@ ROLE = TableSpec(
         text("hierarchy_level", "I (highest) to V.", length=8, enum=("I", "II", "III", "IV", "V")),
         identifier("supervises_role_id", "Role that supervises this one.", nullable=True, references="role.role_id"),
         text("role_type", "Who fills it.", length=16, enum=("human", "agent", "hybrid"), default="human"),
+        binary(
+            "capability_vector", "Embedding of what the role can do, as packed float32.", length=4096, nullable=True
+        ),
         *GOVERNED,
     ),
 )
@@ -35,7 +42,16 @@ SKILL_NODE = TableSpec(
     description="Atomic capabilities, each with a versioned signature and a binding to an adapter.",
     grain="one row per skill, its current version",
     key=("skill_id",),
-    unique=(("skill_name", "version"),),
+    indexes=(Index(name="ux_skill_name_version", columns=("skill_name", "version"), is_unique=True),),
+    generated=(
+        Generated(
+            name="adapter",
+            kind=Kind.TEXT,
+            source="runtime_binding",
+            path=("adapter",),
+            description="Adapter that the skill is bound to.",
+        ),
+    ),
     columns=(
         identifier("skill_id", "Id of the skill."),
         text("skill_name", "Name.", length=128),
@@ -89,7 +105,23 @@ WORKFLOW = TableSpec(
     description="Goal-directed programs of steps, with their objectives and constraints.",
     grain="one row per workflow, its current version",
     key=("workflow_id",),
-    unique=(("workflow_name", "version"),),
+    indexes=(Index(name="ux_workflow_name_version", columns=("workflow_name", "version"), is_unique=True),),
+    generated=(
+        Generated(
+            name="latency_slo_ms",
+            kind=Kind.BIGINT,
+            source="constraints",
+            path=("latency_ms",),
+            description="Longest time that an episode may take.",
+        ),
+        Generated(
+            name="max_error_rate",
+            kind=Kind.DOUBLE,
+            source="constraints",
+            path=("max_error_rate",),
+            description="Share of failed episodes that the workflow may have.",
+        ),
+    ),
     columns=(
         identifier("workflow_id", "Id of the workflow."),
         text("workflow_name", "Name.", length=128),
@@ -109,6 +141,16 @@ TRIGGER_DEF = TableSpec(
     description="What starts a workflow.",
     grain="one row per trigger",
     key=("trigger_id",),
+    indexes=(("topic",),),
+    generated=(
+        Generated(
+            name="topic",
+            kind=Kind.TEXT,
+            source="selector",
+            path=("topic",),
+            description="Topic that the trigger listens to.",
+        ),
+    ),
     columns=(
         identifier("trigger_id", "Id of the trigger."),
         identifier("workflow_id", "Workflow it starts.", references="workflow.workflow_id"),
@@ -123,7 +165,16 @@ STEP_ACTION = TableSpec(
     description="Executable units of a workflow with the logic that says what comes next.",
     grain="one row per step of a workflow's current version",
     key=("step_id",),
-    indexes=(("workflow_id", "sequence"),),
+    indexes=(Index(name="ix_step_wf_sequence", columns=("workflow_id", "sequence")),),
+    generated=(
+        Generated(
+            name="tolerance",
+            kind=Kind.DOUBLE,
+            source="parameters",
+            path=("tolerance",),
+            description="Tolerance of a check, where it is a number.",
+        ),
+    ),
     columns=(
         identifier("step_id", "Id of the step, unique over all workflows."),
         identifier("workflow_id", "Workflow it belongs to.", references="workflow.workflow_id"),
@@ -169,6 +220,7 @@ AGENT = TableSpec(
         ),
         identifier("role_id", "Role it acts in.", references="role.role_id"),
         json_text("policy_profile", "What it may do beyond its role."),
+        binary("embedding", "Embedding of how the agent behaves, as packed float32.", length=4096, nullable=True),
         text("organisation", "Who it belongs to.", length=64, default="internal"),
         *GOVERNED,
     ),

@@ -2,6 +2,9 @@
 
 from lake.spec import (
     APPENDED,
+    Generated,
+    Index,
+    Kind,
     Retention,
     TableSpec,
     bigint,
@@ -13,6 +16,7 @@ from lake.spec import (
     ratio,
     text,
     timestamp,
+    vector,
 )
 
 EVENT_BUS = TableSpec(
@@ -22,7 +26,7 @@ EVENT_BUS = TableSpec(
     key=("event_id",),
     time_column="produced_at",
     retention=Retention.EVENTS,
-    indexes=(("topic", "produced_at"),),
+    indexes=(Index(name="ix_event_topic_time", columns=("topic", "produced_at"), descending=("produced_at",)),),
     columns=(
         identifier("event_id", "The producer's id of the event."),
         text("topic", "Subject whose schema the payload fulfils, such as ap.invoice.received.", length=128),
@@ -74,10 +78,33 @@ RUN_EPISODE = TableSpec(
     grain="one row per closed episode",
     key=("episode_id",),
     time_column="started_at",
-    indexes=(("workflow_id", "started_at"),),
+    indexes=(Index(name="ix_episode_wf_time", columns=("workflow_id", "started_at"), descending=("started_at",)),),
+    generated=(
+        Generated(
+            name="cost_ms",
+            kind=Kind.DOUBLE,
+            source="metrics",
+            path=("cost_ms",),
+            description="Busy time of the run in milliseconds.",
+        ),
+        Generated(
+            name="tokens",
+            kind=Kind.BIGINT,
+            source="metrics",
+            path=("tokens",),
+            description="Tokens that the run took and gave.",
+        ),
+        Generated(
+            name="error_rate",
+            kind=Kind.DOUBLE,
+            source="metrics",
+            path=("error_rate",),
+            description="Share of the run's steps that failed.",
+        ),
+    ),
     columns=(
         identifier("episode_id", "Follows from trigger and event (live) or workflow and case (imported)."),
-        identifier("workflow_id", "Workflow that ran."),
+        identifier("workflow_id", "Workflow that ran.", references="workflow.workflow_id"),
         text("workflow_version", "Version that the episode ran under from start to end.", length=24),
         identifier("trigger_id", "Trigger that started it; null for imported history.", nullable=True),
         identifier("trigger_event_id", "Event that started it; null for imported history.", nullable=True),
@@ -124,14 +151,17 @@ STEP_RUN = TableSpec(
     key=("step_run_id",),
     time_column="started_at",
     retention=Retention.TELEMETRY,
-    indexes=(("step_id", "status", "ended_at"), ("episode_id", "seq")),
+    indexes=(
+        Index(name="ix_step_run_episode", columns=("step_id", "status", "ended_at"), descending=("ended_at",)),
+        ("episode_id", "seq"),
+    ),
     columns=(
         identifier("step_run_id", "Follows from the episode and the position in it."),
-        identifier("episode_id", "Episode it belongs to."),
+        identifier("episode_id", "Episode it belongs to.", references="run_episode.episode_id"),
         day("episode_month", "Month in which the episode started; what is rebuilt when the row comes late."),
         identifier("step_id", "Step of the workflow."),
         text("activity", "The step in the reader's words: the log's activity, or the id of the step."),
-        identifier("agent_id", "Agent that did it."),
+        identifier("agent_id", "Agent that did it.", references="agent.agent_id"),
         identifier("workflow_id", "Workflow that ran."),
         text("workflow_version", "Version that it ran under.", length=24),
         integer("seq", "Position within the episode from 0; for imports the order of the log, ties included."),
@@ -176,7 +206,16 @@ REFLECTION_LOG = TableSpec(
     grain="one row per revision of a reflection",
     key=("reflection_id", "revision"),
     time_column="created_at",
-    indexes=(("status", "created_at"),),
+    indexes=(Index(name="ix_reflection_status", columns=("status", "created_at"), descending=("created_at",)),),
+    generated=(
+        Generated(
+            name="reward",
+            kind=Kind.DOUBLE,
+            source="learning_signal",
+            path=("reward",),
+            description="Learning signal of the insight in -1..1.",
+        ),
+    ),
     columns=(
         identifier("reflection_id", "Follows from source, kind of insight and the month it is about."),
         integer("revision", "From 1; a reflection whose content changed is recorded again.", default=1),
@@ -204,6 +243,40 @@ REFLECTION_LOG = TableSpec(
         ratio("confidence", "How sure the insight is, 0..1.", nullable=True),
         text("content_hash", "SHA-256 of the insight's canonical JSON.", length=64),
         identifier("batch_id", "Batch that recorded it."),
+        *APPENDED,
+    ),
+)
+
+RLM_EMBEDDING = TableSpec(
+    name="rlm_embedding",
+    description="Embeddings by which episodes, steps, insights and governed objects are found and compared.",
+    grain="one row per embedding of a source",
+    key=("emb_id",),
+    time_column="created_at",
+    indexes=(Index(name="ix_rlm_stype", columns=("source_type",)),),
+    columns=(
+        identifier("emb_id", "Follows from the source and what was embedded of it."),
+        text(
+            "source_type",
+            "What it is an embedding of.",
+            length=24,
+            enum=(
+                "step",
+                "episode",
+                "insight",
+                "policy",
+                "ontology",
+                "proposal",
+                "error",
+                "role",
+                "skill",
+                "workflow",
+                "agent",
+            ),
+        ),
+        identifier("source_id", "Id of what it is an embedding of."),
+        vector("vector", "Text 256, structure 512, behaviour 256; an absent block is zero.", dimension=1024),
+        json_text("metadata", "Provider, its version, and the blocks that are there with their weights."),
         *APPENDED,
     ),
 )

@@ -11,6 +11,8 @@ import pytest
 from lake.spec import (
     APPENDED,
     Column,
+    Generated,
+    Index,
     Kind,
     SchemaMismatch,
     TableSpec,
@@ -25,7 +27,7 @@ from lake.spec import (
     text,
     timestamp,
 )
-from lake.tables import GOVERNED, LOGS, OPERATIONS
+from lake.tables import EMBEDDINGS, GOVERNED, LOGS, OPERATIONS, RLM_EMBEDDING
 
 AT = datetime(2025, 3, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
@@ -201,7 +203,7 @@ def test_a_table_that_contradicts_itself_is_refused_when_it_is_stated() -> None:
 
 def test_arrow_and_polars_state_the_same_table() -> None:
     """Delta is created from one and written from the other."""
-    for spec in (*LOGS, *GOVERNED, *OPERATIONS):
+    for spec in (*LOGS, *EMBEDDINGS, *GOVERNED, *OPERATIONS):
         assert pl.from_arrow(spec.arrow_schema().empty_table()).schema == spec.polars_schema()  # type: ignore[union-attr]
         assert [field.nullable for field in spec.arrow_schema()] == [
             *(column.nullable for column in spec.columns),
@@ -226,5 +228,51 @@ def test_every_log_states_when_and_by_whom_a_row_was_recorded() -> None:
 
 def test_a_description_of_a_column_is_never_empty() -> None:
     """Docs, comments in the database and dbt sources are made of them."""
-    assert all(column.description for spec in (*LOGS, *GOVERNED, *OPERATIONS) for column in spec.columns)
+    assert all(column.description for spec in (*LOGS, *EMBEDDINGS, *GOVERNED, *OPERATIONS) for column in spec.columns)
     assert all(isinstance(column, Column) and column.kind in Kind for column in READING.columns)
+
+
+def test_a_computed_column_or_an_index_that_names_nothing_is_refused_when_it_is_stated() -> None:
+    """The database would refuse the whole schema, long after the mistake."""
+    columns = (identifier("a", "A."), json_text("body", "B."))
+
+    def stated(**options: Any) -> TableSpec:
+        return TableSpec(name="t", description="", grain="", key=("a",), columns=columns, **options)
+
+    def size(**options: Any) -> Generated:
+        given: dict[str, Any] = {"name": "size", "kind": Kind.BIGINT, "source": "body", "path": ("size",)}
+        return Generated(**(given | options), description="Size.")
+
+    assert stated(generated=(size(),), indexes=(("size",),)).named_indexes == [
+        Index(name="ix_t_size", columns=("size",))
+    ]
+    for wrong in ({"generated": (size(source="a"),)}, {"indexes": (("size",),)}):
+        with pytest.raises(ValueError, match="no column"):
+            stated(**wrong)
+    with pytest.raises(ValueError, match="twice"):
+        stated(generated=(size(name="a"),))
+    for odd in ({"kind": Kind.JSON}, {"path": ()}, {"path": ("a'b",)}):
+        with pytest.raises(ValueError, match="size"):
+            size(**odd)
+    with pytest.raises(ValueError, match="does not hold"):
+        Index(name="ix", columns=("a",), descending=("b",))
+    with pytest.raises(ValueError, match="dimension"):
+        Column(name="v", kind=Kind.VECTOR, description="V.")
+
+
+@pytest.mark.parametrize("numbers", [[0.0] * 1023, [0.0] * 1025, [float("nan")] * 1024, [None] * 1024, []])
+def test_a_vector_of_another_dimension_or_without_a_number_is_refused(numbers: list[Any]) -> None:
+    """A search compares all of them, and NaN is near to nothing and far from nothing."""
+    row = {
+        "emb_id": "V",
+        "source_type": "step",
+        "source_id": "S",
+        "metadata": "{}",
+        "created_at": AT,
+        "created_by": "t",
+    }
+    given = pl.Series("vector", [[0.5] * 1024, numbers], dtype=pl.List(pl.Float32))
+    with pytest.raises(SchemaMismatch, match="vector"):
+        RLM_EMBEDDING.conform(pl.DataFrame([row, row]).with_columns(given))
+    whole = pl.Series("vector", [[0.5] * 1024], dtype=pl.Array(pl.Float32, 1024))
+    assert RLM_EMBEDDING.conform(pl.DataFrame([row]).with_columns(whole))["vector"].to_list() == [[0.5] * 1024]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -458,6 +459,19 @@ def test_a_mirror_holds_exactly_the_rows_it_was_given(lake: Lake) -> None:
     assert lake.mirror(COLOUR, COLOUR.empty())
     assert ids(lake, COLOUR) == []
     assert not lake.mirror(COLOUR, COLOUR.empty())
+
+
+def test_a_mirror_that_an_earlier_release_made_takes_the_columns_of_this_one(lake: Lake) -> None:
+    """A home that was upgraded could not mirror its registry any more."""
+    earlier = replace(COLOUR, columns=COLOUR.columns[:-1])
+    colours = pl.DataFrame({"name": ["red", "blue"], "value": [1, None], "share": [0.1, 0.2]})
+    assert lake.mirror(earlier, colours.select(column.name for column in earlier.columns))
+    assert lake.mirror(COLOUR, colours)
+    assert lake.scan(COLOUR).collect().equals(COLOUR.conform(colours).sort("name"))
+    assert DeltaTable(str(lake.path(COLOUR))).to_pyarrow_table().column_names == COLOUR.names
+    assert not lake.mirror(COLOUR, colours)
+    empty = lake.mirror(earlier, earlier.empty()), lake.mirror(COLOUR, COLOUR.empty())
+    assert empty == (True, True)
 
 
 def test_an_empty_mirror_is_a_table(lake: Lake) -> None:

@@ -19,7 +19,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from lake.tables import BATCH, PUBLICATION_QUEUE, ROLE
-from registry.database import SPECS, TABLES, Ratio, Registry, insert, insert_missing, upsert
+from registry.database import Registry, insert, insert_missing, upsert
+from registry.tables import SPECS, TABLES, metadata
+from registry.types import Ratio
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 AUDIT = {"created_at": NOW, "created_by": "test", "updated_at": NOW, "updated_by": "test"}
@@ -123,18 +125,19 @@ def test_a_process_killed_within_a_transaction_leaves_nothing(tmp_path: Path) ->
     """Half a transaction would be a workflow without its steps."""
     path = tmp_path / "registry.db"
     script = (
-        "import os, sys, sqlalchemy as sa\n"
+        "import os, sys, datetime\n"
         "from pathlib import Path\n"
-        "from registry.database import Registry\n"
+        "from lake.tables import BATCH\n"
+        "from registry.database import Registry, insert\n"
         "registry = Registry.open(Path(sys.argv[1]))\n"
+        "now = datetime.datetime.now(datetime.UTC)\n"
         "with registry.transaction() as connection:\n"
-        "    connection.execute(sa.text(\"INSERT INTO role VALUES ('R','t','d','V',NULL,'human',"
-        "'2024-01-01 00:00:00.000000','x','2024-01-01 00:00:00.000000','x')\"))\n"
+        "    insert(connection, BATCH, [dict(batch_id='B', kind='ingest', state='open', source='s', opened_at=now)])\n"
         "    os.kill(os.getpid(), 9)\n"
     )
     killed = subprocess.run([sys.executable, "-c", script, str(path)], check=False, capture_output=True, cwd=Path.cwd())
     assert killed.returncode == -9, killed.stderr
-    assert Registry.open(path).frame(ROLE).is_empty()
+    assert Registry.open(path).frame(BATCH).is_empty()
 
 
 def test_an_exception_rolls_back(registry: Registry) -> None:
@@ -283,7 +286,7 @@ def test_every_table_gives_a_frame_that_its_spec_accepts(loaded: Registry, spec:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_every_table_has_a_definition_for_postgresql(spec: object) -> None:
     """A constraint that only SQLite understands would close the way to PostgreSQL."""
-    table = TABLES[spec.name]
+    table = metadata("postgresql").tables[spec.name]
     ddl = str(CreateTable(table).compile(dialect=postgresql.dialect()))
     assert "TIMESTAMP WITH TIME ZONE" in ddl
     for index in table.indexes:

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from guard.canonical import parse
 from lake.tables import OBJECT_VERSION, POLICY, ROLE, SKILL_NODE, STEP_ACTION, WORKFLOW
-from registry.database import SPECS, TABLES, Registry
+from registry.database import Registry
 from registry.loader import PACK, PackRefused, event_schemas, load_pack, register_log_workflow
 from registry.objects import NotRegistered
+from registry.tables import SPECS, TABLES
 
 
 @pytest.fixture
