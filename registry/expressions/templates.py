@@ -1,0 +1,133 @@
+"""Parameters: JSON values with `${expression}` in their strings."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from guard.canonical import canonical
+from registry.expressions.environment import Expression, ExpressionFault, compile_expression, outermost
+from registry.expressions.syntax import MemberPath
+
+
+@dataclass(frozen=True)
+class Template:
+    """A JSON value with `${expression}` in its strings.
+
+    A string that is one expression takes the expression's value and type; expressions within text are written into
+    it, strings as they are and other values as canonical JSON. `$${` stands for `${`.
+    """
+
+    _value: Any
+    expressions: tuple[Expression, ...]
+
+    @property
+    def is_constant(self) -> bool:
+        return not self.expressions
+
+    @property
+    def paths(self) -> tuple[MemberPath, ...]:
+        return outermost(path for expression in self.expressions for path in expression.paths)
+
+    def evaluate(self, bindings: Mapping[str, Any]) -> Any:
+        """Return the JSON value over `bindings`.
+
+        Raises:
+            ExpressionFault: an expression has no value, or one that JSON has no word for.
+        """
+        return _render(self._value, bindings)
+
+
+def compile_template(value: Any) -> Template:
+    """Return `value` (parsed JSON) with its `${...}` compiled.
+
+    Raises:
+        ExpressionFault: an expression does not compile or is not closed.
+    """
+    expressions: list[Expression] = []
+    compiled = _compile_value(value, expressions)
+    return Template(compiled, tuple(expressions))
+
+
+@dataclass(frozen=True)
+class _Text:
+    parts: tuple[str | Expression, ...]
+
+
+def _compile_value(value: Any, expressions: list[Expression]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _compile_value(item, expressions) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_compile_value(item, expressions) for item in value]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    parts = tuple(_parts(value))
+    expressions += [part for part in parts if isinstance(part, Expression)]
+    if len(parts) == 1:
+        return parts[0]
+    return _Text(parts)
+
+
+def _parts(text: str) -> Iterator[str | Expression]:
+    literal, start = "", 0
+    while (dollar := text.find("${", start)) >= 0:
+        if text[dollar - 1 : dollar] == "$" and dollar > start:
+            literal += text[start : dollar - 1] + "${"
+            start = dollar + 2
+            continue
+        literal += text[start:dollar]
+        if literal:
+            yield literal
+        end = _closing_brace(text, dollar + 2)
+        yield compile_expression(text[dollar + 2 : end].strip())
+        literal, start = "", end + 1
+    if literal := literal + text[start:]:
+        yield literal
+
+
+_TOKEN = re.compile(r"""("|')(?:\\.|(?!\1).)*\1|[{}]""", re.DOTALL)
+
+
+def _closing_brace(text: str, start: int) -> int:
+    """Return where the expression that starts at `start` ends; braces of maps and within strings are part of it."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        if token.group() == "{":
+            depth += 1
+        elif token.group() == "}":
+            if not depth:
+                return token.start()
+            depth -= 1
+    raise ExpressionFault("does_not_compile", f"{text!r} opens '${{' and does not close it; write '$${{' for the text")
+
+
+def _render(value: Any, bindings: Mapping[str, Any]) -> Any:
+    if isinstance(value, Expression):
+        return _json(value.evaluate(bindings), value.text)
+    if isinstance(value, _Text):
+        return "".join(part if isinstance(part, str) else _written(_render(part, bindings)) for part in value.parts)
+    if isinstance(value, dict):
+        return {key: _render(item, bindings) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_render(item, bindings) for item in value]
+    return value
+
+
+def _json(value: Any, text: str) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}s"
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else canonical(key): _json(item, text) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item, text) for item in value]
+    if value is None or isinstance(value, str | bool | int | float | Decimal):
+        return value
+    raise ExpressionFault("not_json", f"{text}: JSON has no word for a {type(value).__name__}")
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else canonical(value)
