@@ -8,6 +8,7 @@ import jsonschema_rs
 import sqlalchemy as sa
 
 from guard.canonical import canonical, parse
+from guard.secrets import find_secrets
 from lake.spec import TableSpec
 from lake.tables import ROLE, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
 from registry.checks import Known, check_workflow
@@ -31,6 +32,7 @@ def inconsistencies(
     yield from _cycles(rows)
     yield from _taken(connection, rows)
     yield from _bad_schemas(documents)
+    yield from _secrets(documents)
     known = _known(connection, documents)
     for document in documents:
         if isinstance(document.body, Workflow):
@@ -113,6 +115,13 @@ def _taken(connection: sa.Connection, rows: Sequence[Placed]) -> Iterator[Fault]
                 if owner != document:
                     what = f"{table} with {', '.join(f'{n} {v}' for n, v in zip(names, value, strict=True))}"
                     yield Fault(document, path, f"{owner} has a {what} already", "give it another one")
+
+
+def _secrets(documents: Sequence[Received[Any]]) -> Iterator[Fault]:
+    for document in documents:
+        for found in find_secrets(document.value):
+            fix = 'keep it in a secret store, write {"secret_ref": "vault:..."}, and replace it: it was written down'
+            yield Fault(document.name, found.path, f"holds what looks like {found.kind}", fix)
 
 
 def _bad_schemas(documents: Sequence[Received[Any]]) -> Iterator[Fault]:

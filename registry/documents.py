@@ -35,6 +35,7 @@ _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*", re.ASCII)
 _CONTAINER = re.compile(r"(array|map)<(?:(?<=map<)string, *)?(.+)>", re.ASCII)
 _WORKLOAD_IDENTITY = re.compile(r"(role/|spiffe://).+")
+_SECRET_REF = re.compile(r"[a-z][a-z0-9-]*:[^\s#]+(#\S+)?", re.ASCII)
 _EFFECT = re.compile(r"[a-z_]+\.[a-z_]+", re.ASCII)
 
 
@@ -216,7 +217,7 @@ class Signature(_Closed):
 class SecretRef(_Closed):
     """Where a secret is kept; the secret itself is in no document."""
 
-    secret_ref: str
+    secret_ref: Annotated[str, _matching(_SECRET_REF, "a reference such as vault:kv/prod/sap#token")]
 
 
 def _workload_identity(value: Any) -> Any:

@@ -389,3 +389,21 @@ def test_a_thousand_activities_are_registered(loaded: Registry, now: datetime) -
     steps = register(loaded, now, *(f"activity {number}" for number in range(1000)))
     assert len(set(steps.values())) == 1000
     assert loaded.frame(SKILL_NODE).height == 15
+
+
+def test_a_secret_anywhere_in_a_document_refuses_the_pack(registry: Registry, pack: Path, now: datetime) -> None:
+    """A key in a simulation profile or a policy is stored, versioned and exported like any other text."""
+    key, password = "ghp_" + "a1B2" * 9, "postgresql://rwcm:" + "hunter2" + "@db/rwcm"
+    edit(
+        pack / "skills/SK-ERP-002.json", lambda skill: skill["runtime_binding"]["simulation"].update(note=f"use {key}")
+    )
+    edit(pack / "ontology.json", lambda nodes: nodes[0].update(attributes={"source": [password]}))
+    with pytest.raises(PackRefused) as caught:
+        load_pack(registry, pack, actor="test", now=now)
+    found = {(fault.document, fault.path): fault for fault in caught.value.faults}
+    assert set(found) == {
+        ("skills/SK-ERP-002.json", "/runtime_binding/simulation/note"),
+        ("ontology.json#0", "/attributes/source/0"),
+    }
+    assert all("secret_ref" in fault.fix for fault in found.values())
+    assert key not in str(caught.value) and "hunter2" not in str(caught.value)
