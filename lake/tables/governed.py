@@ -139,7 +139,7 @@ WORKFLOW = TableSpec(
 TRIGGER_DEF = TableSpec(
     name="trigger_def",
     description="What starts a workflow.",
-    grain="one row per trigger",
+    grain="one row per trigger that a version of a workflow had",
     key=("trigger_id",),
     indexes=(("topic",),),
     generated=(
@@ -156,6 +156,7 @@ TRIGGER_DEF = TableSpec(
         identifier("workflow_id", "Workflow it starts.", references="workflow.workflow_id"),
         text("trigger_type", "Kind.", length=24, enum=("event", "schedule", "condition", "webhook")),
         json_text("selector", "Topic, cron or predicate."),
+        text("last_version", "Last version of the workflow that had it; null while the current one does.", length=24, nullable=True),
         *GOVERNED,
     ),
 )
@@ -163,7 +164,7 @@ TRIGGER_DEF = TableSpec(
 STEP_ACTION = TableSpec(
     name="step_action",
     description="Executable units of a workflow with the logic that says what comes next.",
-    grain="one row per step of a workflow's current version",
+    grain="one row per step that a version of a workflow had, as the last such version states it",
     key=("step_id",),
     indexes=(Index(name="ix_step_wf_sequence", columns=("workflow_id", "sequence")),),
     generated=(
@@ -200,6 +201,7 @@ STEP_ACTION = TableSpec(
         integer("timeout_ms", "Limit of one attempt.", default=300000),
         integer("retries", "Further attempts after the first.", default=2),
         text("idempotency_key", "Base of the effective key of an effect.", length=64, nullable=True),
+        text("last_version", "Last version of the workflow that had it; null while the current one does.", length=24, nullable=True),
         *GOVERNED,
     ),
 )
@@ -312,7 +314,19 @@ PUBLICATION_QUEUE = TableSpec(
             "proposal_type",
             "What it would change.",
             length=24,
-            enum=("workflow", "step", "skill", "policy", "schema", "retirement"),
+            enum=(
+                "workflow",
+                "step",
+                "skill",
+                "policy",
+                "schema",
+                "retirement",
+                "role",
+                "agent",
+                "ontology",
+                "permission",
+                "consumer",
+            ),
         ),
         json_text("proposal_body", "The change itself."),
         text("proposal_hash", "SHA-256 of the body's canonical JSON; the same proposal is queued once.", length=64),
