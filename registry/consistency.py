@@ -1,7 +1,7 @@
 """Checks between documents that come together, and against what the registry holds."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -20,6 +20,8 @@ _BY_NAME = {spec.name: spec for spec in SPECS}
 _OF_WORKFLOWS = frozenset((WORKFLOW.name, STEP_ACTION.name, TRIGGER_DEF.name))
 """Tables whose references `check_workflow` proves."""
 
+_FEW = 500
+
 Placed = tuple[str, str, TableSpec, Row]
 """Document, path within it, table and row."""
 
@@ -27,9 +29,13 @@ Placed = tuple[str, str, TableSpec, Row]
 def inconsistencies(
     connection: sa.Connection, documents: Sequence[Received[Any]], rows: Sequence[Placed]
 ) -> Iterator[Fault]:
-    """Find everything that keeps new `documents`, taken apart into `rows`, from standing beside what is stored."""
+    """Find everything that keeps `documents`, taken apart into `rows`, from standing beside what is stored.
+
+    A document of an object that is stored takes its place. What relies on a skill or an event schema that is replaced
+    must hold with the new one as well.
+    """
     yield from _dangling(connection, rows)
-    yield from _cycles(rows)
+    yield from _cycles(connection, rows)
     yield from _taken(connection, rows)
     yield from _bad_schemas(documents)
     yield from _secrets(documents)
@@ -37,6 +43,19 @@ def inconsistencies(
     for document in documents:
         if isinstance(document.body, Workflow):
             yield from check_workflow(document.body, known, document=document.name)
+    for workflow in _relying_on(connection, documents):
+        yield from check_workflow(workflow, known, document=workflow.workflow_id)
+
+
+def _relying_on(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Iterator[Workflow]:
+    """Yield the stored workflows that run and name a skill or topic of `documents`; not those that come with them."""
+    named = [document.body.object_id for document in documents if isinstance(document.body, SkillNode | EventSchema)]
+    coming = {document.body.object_id for document in documents if isinstance(document.body, Workflow)}
+    if named:
+        for status in ("active", "paused"):
+            for workflow_id, stored in current_documents(connection, Workflow, status=status).items():
+                if workflow_id not in coming and any(f'"{name}"' in stored.text for name in named):
+                    yield stored.body
 
 
 def latest_schemas(connection: sa.Connection) -> dict[str, tuple[int, str]]:
@@ -60,9 +79,15 @@ def _known(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Kno
     return Known(skills, {role for (role,) in roles}, schemas)
 
 
-def _stored(connection: sa.Connection, spec: TableSpec, names: Sequence[str]) -> set[tuple[Any, ...]]:
+def _stored(
+    connection: sa.Connection, spec: TableSpec, names: Sequence[str], first: Collection[Any] | None = None
+) -> set[tuple[Any, ...]]:
+    """Return columns of the stored rows; only of rows whose first one is in `first`, if that is few."""
     table = TABLES[spec.name]
-    return set(fetch(connection, sa.select(*(table.c[name] for name in names))))
+    query = sa.select(*(table.c[name] for name in names))
+    if first is not None and len(first) <= _FEW:
+        query = query.where(table.c[names[0]].in_(set(first)))
+    return set(fetch(connection, query))
 
 
 def _dangling(connection: sa.Connection, rows: Sequence[Placed]) -> Iterator[Fault]:
@@ -80,14 +105,19 @@ def _dangling(connection: sa.Connection, rows: Sequence[Placed]) -> Iterator[Fau
                 yield Fault(document, f"{path}/{column.name}", fault, f"add the {table} or correct the id")
 
 
-def _cycles(rows: Sequence[Placed]) -> Iterator[Fault]:
-    """Find objects above themselves. What is stored cannot lead back: it came before."""
-    above = {
-        (spec.name, row[spec.key[0]]): (spec.name, row[column.name])
-        for _, _, spec, row in rows
-        for column in spec.columns
-        if column.references == f"{spec.name}.{spec.key[0]}"
-    }
+def _cycles(connection: sa.Connection, rows: Sequence[Placed]) -> Iterator[Fault]:
+    """Find objects above themselves."""
+    above: dict[tuple[str, Any], tuple[str, Any]] = {}
+    for spec in {spec.name: spec for _, _, spec, _ in rows}.values():
+        for column in spec.columns:
+            if column.references == f"{spec.name}.{spec.key[0]}":
+                stored = _stored(connection, spec, (spec.key[0], column.name))
+                above |= {(spec.name, key): (spec.name, parent) for key, parent in stored}
+                above |= {
+                    (spec.name, row[spec.key[0]]): (spec.name, row[column.name])
+                    for _, _, its, row in rows
+                    if its is spec
+                }
     for document, path, spec, row in rows:
         start = (spec.name, row[spec.key[0]])
         seen = set()
@@ -100,21 +130,26 @@ def _cycles(rows: Sequence[Placed]) -> Iterator[Fault]:
 
 
 def _taken(connection: sa.Connection, rows: Sequence[Placed]) -> Iterator[Fault]:
-    """Find keys and unique names that another object has."""
+    """Find keys and unique names that another object has, among the documents and in the registry."""
     by_table: dict[str, list[Placed]] = defaultdict(list)
     for placed in rows:
         by_table[placed[2].name].append(placed)
     for table, placed_rows in by_table.items():
         spec = _BY_NAME[table]
+        owner = ("workflow_id",) if spec in (STEP_ACTION, TRIGGER_DEF) else spec.key
         for names in (spec.key, *spec.unique):
-            stored = _stored(connection, spec, names)
+            stored = {
+                value[: len(names)]: value[len(names) :]
+                for value in _stored(connection, spec, (*names, *owner), [row[names[0]] for *_, row in placed_rows])
+            }
             first: dict[tuple[Any, ...], str] = {}
             for document, path, _, row in placed_rows:
                 value = tuple(row[name] for name in names)
-                owner = "the registry" if value in stored else first.setdefault(value, document)
-                if owner != document:
+                is_stored = stored.get(value, own := tuple(row[name] for name in owner)) != own
+                holder = "the registry" if is_stored else first.setdefault(value, document)
+                if holder != document:
                     what = f"{table} with {', '.join(f'{n} {v}' for n, v in zip(names, value, strict=True))}"
-                    yield Fault(document, path, f"{owner} has a {what} already", "give it another one")
+                    yield Fault(document, path, f"{holder} has a {what} already", "give it another one")
 
 
 def _secrets(documents: Sequence[Received[Any]]) -> Iterator[Fault]:

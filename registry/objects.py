@@ -41,7 +41,7 @@ def rows_of(received: Received[Any], *, actor: str, now: datetime) -> Iterator[t
         row["policy_name"] = body.policy_name or body.policy_id
     yield body.spec, "", row
     if isinstance(body, Workflow):
-        owner = {**audit, "workflow_id": body.workflow_id}
+        owner = {**audit, "workflow_id": body.workflow_id, "last_version": None}
         for index, step in enumerate(body.steps):
             yield STEP_ACTION, f"/steps/{index}", _row(STEP_ACTION, step, value["steps"][index], owner)
         for index, trigger in enumerate(body.triggers):
@@ -67,16 +67,17 @@ def version_row(
     source: str,
     actor: str,
     now: datetime,
+    version: str | None = None,
     change: str = "initial",
     lineage: Mapping[str, Any] | None = None,
     publication_id: str | None = None,
 ) -> Row:
-    """Return the `object_version` row of a document."""
+    """Return the `object_version` row of a document; `version` numbers one that carries no number itself."""
     body: Document = received.body
     return {
         "object_type": body.spec.name,
         "object_id": body.object_id,
-        "version": body.object_version,
+        "version": version or body.object_version,
         "document": received.text,
         "document_hash": received.hash,
         "lineage": canonical(lineage or {}),

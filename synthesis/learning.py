@@ -2,21 +2,23 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from guard.canonical import digest_text
+from guard.canonical import canonical, digest_text
 from guard.identity import name_uuid
 from lake.months import Month
 from lake.store import Lake
 from lake.tables import RUN_EPISODE, STEP_RUN
 from registry.cursors import changed_months, remember_months
 from registry.database import Registry
+from registry.documents import Workflow, read_document
 from registry.plans import load_active_plans
-from registry.proposals import queue_proposal
+from registry.proposals import Proposal, queue
+from registry.publication import propose_document
 from registry.templates import fill, read_template
 from synthesis.reflection import record, summarise
 from synthesis.variance import CheckedStep, SustainedVariance, compared_invoices, find_sustained
@@ -77,26 +79,31 @@ def propose(lake: Lake, registry: Registry, *, now: datetime) -> Proposals:
         for variance in _sustained(lake, registry):
             for proposal_type, body in _proposals(variance):
                 done.found[proposal_type] += 1
-                with registry.transaction() as connection:
-                    is_new = queue_proposal(
-                        connection,
-                        proposal_type=proposal_type,
-                        body=body,
-                        provenance={
-                            "workflow_id": variance.step.workflow_id,
-                            "step_id": variance.step.step_id,
-                            "vendors": list(variance.vendors),
-                            "evidence": dict(variance.evidence),
-                            "reflection_id": variance.insight().reflection_id,
-                        },
-                        confidence=variance.confidence,
-                        proposed_by=SYNTHESIZER,
-                        now=now,
-                    )
-                done.new[proposal_type] += is_new
+                done.new[proposal_type] += _queued(registry, variance, proposal_type, body, now)
         log.info("proposals found: %d, new: %d", done.found.total(), done.new.total())
     remember_months(registry, PROPOSE_STAGE, marks, changed, now=now)
     return done
+
+
+def _queued(
+    registry: Registry, variance: SustainedVariance, proposal_type: str, body: Mapping[str, Any], now: datetime
+) -> bool:
+    """Queue a proposal with its evidence and return whether it is new."""
+    provenance = {
+        "workflow_id": variance.step.workflow_id,
+        "step_id": variance.step.step_id,
+        "vendors": list(variance.vendors),
+        "evidence": dict(variance.evidence),
+        "reflection_id": variance.insight().reflection_id,
+    }
+    by: dict[str, Any] = {"confidence": variance.confidence, "proposed_by": SYNTHESIZER}
+    with registry.transaction() as connection:
+        if proposal_type == "workflow":
+            received = read_document(Workflow, canonical(body), name=body["workflow_id"])
+            return propose_document(connection, received, provenance=provenance, now=now, **by)
+        proposal = Proposal(proposal_type, body, provenance, base=variance.step.workflow_version, **by)
+        ((_, is_new),) = queue(connection, [proposal], now=now)
+        return is_new
 
 
 def _sustained(lake: Lake, registry: Registry) -> Iterator[SustainedVariance]:

@@ -156,7 +156,12 @@ TRIGGER_DEF = TableSpec(
         identifier("workflow_id", "Workflow it starts.", references="workflow.workflow_id"),
         text("trigger_type", "Kind.", length=24, enum=("event", "schedule", "condition", "webhook")),
         json_text("selector", "Topic, cron or predicate."),
-        text("last_version", "Last version of the workflow that had it; null while the current one does.", length=24, nullable=True),
+        text(
+            "last_version",
+            "Last version of the workflow that had it; null while the current one does.",
+            length=24,
+            nullable=True,
+        ),
         *GOVERNED,
     ),
 )
@@ -201,7 +206,12 @@ STEP_ACTION = TableSpec(
         integer("timeout_ms", "Limit of one attempt.", default=300000),
         integer("retries", "Further attempts after the first.", default=2),
         text("idempotency_key", "Base of the effective key of an effect.", length=64, nullable=True),
-        text("last_version", "Last version of the workflow that had it; null while the current one does.", length=24, nullable=True),
+        text(
+            "last_version",
+            "Last version of the workflow that had it; null while the current one does.",
+            length=24,
+            nullable=True,
+        ),
         *GOVERNED,
     ),
 )

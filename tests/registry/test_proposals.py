@@ -7,20 +7,22 @@ from typing import Any
 from guard.canonical import parse
 from lake.tables import PUBLICATION_QUEUE
 from registry.database import Registry
-from registry.proposals import queue_proposal
+from registry.proposals import Proposal
+from registry.proposals import queue as queue_all
 
 
 def queue(registry: Registry, now: datetime, **changes: Any) -> bool:
+    """Queue one proposal and return whether it is new."""
     arguments: dict[str, Any] = {
         "proposal_type": "workflow",
         "body": {"workflow_id": "WF-FIN-009", "tolerance": Decimal("0.04")},
         "provenance": {"episodes": ["E-1"]},
         "confidence": 0.91,
         "proposed_by": "AG-REFLECT-001",
-        "now": now,
     }
     with registry.transaction() as connection:
-        return queue_proposal(connection, **(arguments | changes))
+        ((_, is_new),) = queue_all(connection, [Proposal(**(arguments | changes))], now=now)
+    return is_new
 
 
 def test_a_proposal_is_queued_undecided_and_at_full_risk(registry: Registry, now: datetime) -> None:
