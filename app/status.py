@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from app.console import table
 from lake.home import Home
 from lake.store import Lake
-from lake.tables import BATCH, CURSOR, LANDING_FILE, LOGS, MIRRORED, OPEN_EPISODE, PUBLICATION_QUEUE
+from lake.tables import BATCH, CURSOR, LANDING_FILE, LOGS, MIRRORED, OPEN_EPISODE, OUTBOX, PUBLICATION_QUEUE
 from lake.warehouse import WarehouseMissing, read
 from registry.database import TABLES, Registry
 
@@ -34,6 +34,8 @@ def describe(home: Home) -> dict[str, Any]:
             "files_waiting": sum(1 for path in (home.landing / "inbox").glob("*") if not path.name.startswith(".")),
             "files_kept_for_dead_letters": _count(connection, LANDING_FILE.name, state="kept"),
             "batches_open": _count(connection, BATCH.name, state="open"),
+            "events_waiting_in_outbox": _count(connection, OUTBOX.name, batch_id=None),
+            "events_kept_for_dead_letters": _refused_events(connection),
             "episodes_waiting": _count(connection, OPEN_EPISODE.name),
             "proposals_pending": _count(connection, PUBLICATION_QUEUE.name, decision="pending"),
         }
@@ -41,9 +43,16 @@ def describe(home: Home) -> dict[str, Any]:
     return found
 
 
-def _count(connection: sa.Connection, name: str, **equal: str) -> int:
+def _count(connection: sa.Connection, name: str, **equal: str | None) -> int:
     query = sa.select(sa.func.count()).select_from(TABLES[name]).filter_by(**equal)
     return connection.execute(query).scalar_one()
+
+
+def _refused_events(connection: sa.Connection) -> int:
+    """Return how many announced events were refused: they stay in the outbox when their batch is done."""
+    outbox, batch = TABLES[OUTBOX.name], TABLES[BATCH.name]
+    stamped = sa.select(sa.func.count()).select_from(outbox).join(batch, batch.c.batch_id == outbox.c.batch_id)
+    return connection.execute(stamped.where(batch.c.state == "done")).scalar_one()
 
 
 def _lake(lake: Lake) -> dict[str, Any]:

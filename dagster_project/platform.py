@@ -4,6 +4,7 @@ It knows no orchestrator, so that a command that only looks at a home does not p
 """
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -15,6 +16,7 @@ from lake.months import Month, parse_month
 from lake.store import Lake
 from registry.database import Registry
 from registry.loader import event_schemas
+from registry.outbox import AUDIT_TOPICS
 from runtime.skills.simulated import SimulatedSkills
 
 FIRST_MONTH = "RWCM_FIRST_MONTH"
@@ -53,11 +55,20 @@ class Platform:
         return self.home.demonstration()
 
     def door(self) -> Door:
-        """Return a validator over the schemas registered now."""
+        """Return a validator over the schemas registered now, for what comes from outside: the audit is not written
+        there."""
+        return self._door(reserved=AUDIT_TOPICS)
+
+    def inner_door(self) -> Door:
+        """Return a validator over the schemas registered now, for what the registry announces."""
+        return self._door(reserved=())
+
+    def _door(self, *, reserved: Sequence[str]) -> Door:
         return Door(
             event_schemas(self.registry),
             redactor=Redactor.from_file(self.home.redaction_key),
             first_month=first_month(),
+            reserved=reserved,
         )
 
     def now(self) -> datetime:

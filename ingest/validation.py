@@ -4,7 +4,7 @@ Nothing personal passes: what the schema marks is tokenised here, and a refusal 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -96,11 +96,18 @@ class Door:
         schemas: latest version and JSON Schema per subject.
         redactor: tokenises what a schema marks as personal.
         first_month: earliest month a live event may belong to.
+        reserved: topics that nobody may send, since the platform alone announces them.
     """
 
     def __init__(
-        self, schemas: Mapping[str, tuple[int, Mapping[str, Any]]], *, redactor: Redactor, first_month: Month
+        self,
+        schemas: Mapping[str, tuple[int, Mapping[str, Any]]],
+        *,
+        redactor: Redactor,
+        first_month: Month,
+        reserved: Collection[str] = (),
     ) -> None:
+        self._reserved = frozenset(reserved)
         self._envelope = jsonschema_rs.validator_for(ENVELOPE, mask=_MASK)
         self._subjects = {
             subject: _Subject(
@@ -135,6 +142,13 @@ class Door:
                 "unknown_topic",
                 "/topic",
                 f"no schema is registered for it; known: {', '.join(self._subjects)}",
+            )
+        if document["topic"] in self._reserved:
+            return _refuse(
+                document,
+                "reserved_topic",
+                "/topic",
+                "only the platform announces it, through the outbox of its registry",
             )
         payload = document["payload"]
         if not subject.validator.is_valid(payload):

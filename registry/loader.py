@@ -36,6 +36,7 @@ from registry.documents import (
     read_document,
 )
 from registry.objects import NotRegistered, current_documents, rows_of, version_row
+from registry.outbox import announce_versions
 from registry.steps import END
 
 BOOTSTRAP = "bootstrap"
@@ -118,6 +119,7 @@ def load_pack(registry: Registry, folder: Path, *, actor: str, now: datetime) ->
             version_row(document, reason=BOOTSTRAP, source=pack_digest, actor=actor, now=now) for document in added
         ]
         insert(connection, OBJECT_VERSION, versions)
+        announce_versions(connection, versions)
     return PackLoaded(bool(added), pack_digest, dict(Counter(document.body.spec.name for document in added)))
 
 
@@ -179,11 +181,9 @@ def register_log_workflow(
         insert_missing(connection, STEP_ACTION, [row for _, _, row in step_rows])
         lineage = {"replaces": known.body.version} if known else {}
         change = "minor" if known else "initial"
-        insert(
-            connection,
-            OBJECT_VERSION,
-            [version_row(received, reason=IMPORT, source=source, actor=actor, now=now, change=change, lineage=lineage)],
-        )
+        row = version_row(received, reason=IMPORT, source=source, actor=actor, now=now, change=change, lineage=lineage)
+        insert(connection, OBJECT_VERSION, [row])
+        announce_versions(connection, [row])
     return step_of
 
 

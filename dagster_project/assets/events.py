@@ -11,7 +11,8 @@ from dagster_project.partitions import MONTHLY, ONE_RUN
 from dagster_project.platform import Platform
 from ingest.demonstration import land_demonstration
 from ingest.events import ingest_landing
-from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, LOGS
+from ingest.outbox import deliver_outbox
+from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, LOGS, OUTBOX
 
 
 class DemonstrationConfig(dg.Config):
@@ -76,3 +77,29 @@ def ingestion(
         metadata = touched(context, platform, spec, done.rows.get(spec.name, {}))
         rules = {"rules": dg.MetadataValue.json(dict(done.rules))} if spec is EVENT_DEAD_LETTER else {}
         yield dg.MaterializeResult(asset_key=spec.name, metadata={**metadata, **whole, **rules})
+
+
+@dg.asset(
+    deps=["registry_pack", "event_bus", "event_log", "publication_queue"],
+    kinds={"sqlite", "deltalake"},
+    owners=["team:platform"],
+    pool="delta_event_bus",
+)
+def outbox(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """What the registry announced is delivered to `event_bus`: who changed what, who was refused, what is proposed.
+
+    It comes last of all that announces, so that a run leaves nothing waiting; what an event triggers runs next.
+    """
+    platform.lake.ensure(LOGS)
+    done = deliver_outbox(platform.registry, platform.lake, platform.inner_door(), now=platform.now())
+    for spec in (EVENT_BUS, EVENT_DEAD_LETTER):
+        if rows := done.rows.get(spec.name):
+            touched(context, platform, spec, rows)
+    return dg.MaterializeResult(
+        metadata={
+            "batches": done.batches,
+            **accounting(done.records),
+            "rules": dg.MetadataValue.json(dict(done.rules)),
+            "kept_for_dead_letters": platform.registry.frame(OUTBOX).height,
+        }
+    )

@@ -231,7 +231,7 @@ AGENT = TableSpec(
             enum=("l2_orchestrator", "skill_agent", "human_proxy", "evaluator"),
         ),
         identifier("role_id", "Role it acts in.", references="role.role_id"),
-        json_text("policy_profile", "What it may do beyond its role."),
+        json_text("policy_profile", "What narrows its role: skills it runs, actions, denials."),
         binary("embedding", "Embedding of how the agent behaves, as packed float32.", length=4096, nullable=True),
         text("organisation", "Who it belongs to.", length=64, default="internal"),
         *GOVERNED,

@@ -10,7 +10,9 @@ BATCH = TableSpec(
     indexes=(("kind", "state"),),
     columns=(
         identifier("batch_id", "Follows from what the batch holds, so a retry has the same name."),
-        text("kind", "Which stage it belongs to.", length=24, enum=("ingest", "import", "execute", "reflect")),
+        text(
+            "kind", "Which stage it belongs to.", length=24, enum=("ingest", "outbox", "import", "execute", "reflect")
+        ),
         text("state", "Whether it is done.", length=16, enum=("open", "done")),
         text("source", "File, log or table the batch reads.", length=512),
         bigint("records_read", "Records read.", default=0),
