@@ -63,7 +63,7 @@ def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, 
     works on follows from what changed.
 
     Returns:
-        The metadata of each asset that was materialised, by key.
+        The metadata of each asset that was materialised by its own step, by key.
 
     Raises:
         RunFailed: a step failed; the UI shows the run with its logs.
@@ -72,6 +72,7 @@ def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, 
 
     warnings.simplefilter("ignore", dg.BetaWarning)  # backfill_policy on assets is beta; that is for us to know
     from dagster_project.definitions import defs
+    from dagster_project.metadata import PARTITION_ROWS
     from dagster_project.partitions import CLOCK_MONTH
     from dagster_project.platform import Platform
     from lake.months import month_of
@@ -100,7 +101,9 @@ def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, 
                 name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
             }
             for event in result.get_asset_materialization_events()
-            if event.asset_key and event.partition in (None, month.isoformat())
+            if event.asset_key
+            and event.partition in (None, month.isoformat())
+            and PARTITION_ROWS not in event.step_materialization_data.materialization.metadata
         }
 
 

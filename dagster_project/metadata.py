@@ -11,6 +11,9 @@ from ingest.events import Accounting
 from lake.months import Month
 from lake.spec import MONTH, TableSpec
 
+PARTITION_ROWS = "dagster/partition_row_count"
+"""Marks the materialisation of a single month, which stands beside that of the asset's own step."""
+
 _TYPES = {"text": "string", "json": "string (JSON)", "bool": "boolean", "double": "double", "ratio": "double (0..1)"}
 
 
@@ -63,6 +66,7 @@ def touched(
     asked for. Months before the first partition are in the metadata alone.
     """
     held = platform.lake.stats(spec)
+    total = sum(size.rows for size in held.values())
     asked = set(months_of(context))
     for month in sorted(set(rows) - asked):
         if partition_keys([month]):
@@ -73,7 +77,8 @@ def touched(
                     partition=month.isoformat(),
                     metadata={
                         "rows_added": rows[month],
-                        "dagster/partition_row_count": size.rows if size else 0,
+                        PARTITION_ROWS: size.rows if size else 0,
+                        "dagster/row_count": total,
                         "bytes": size.bytes if size else 0,
                     },
                 )
@@ -82,7 +87,7 @@ def touched(
     return {
         "rows_added": sum(rows.values()),
         "months_touched": dg.MetadataValue.json(months),
-        "dagster/row_count": sum(size.rows for size in held.values()),
+        "dagster/row_count": total,
         "bytes": sum(size.bytes for size in held.values()),
         **({"delta_version": version} if (version := platform.lake.version(spec)) is not None else {}),
     }
