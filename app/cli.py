@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from app.commands.token import token
 from app.commands.workflow import workflow
 from app.console import show_progress
 from app.faults import said_clearly
@@ -84,6 +85,7 @@ def status(as_json: bool) -> None:
     click.echo(json.dumps(found, indent=2, default=str) if as_json else render(found))
 
 
+main.add_command(token)
 main.add_command(workflow)
 
 

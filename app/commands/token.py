@@ -44,14 +44,17 @@ def token() -> None:
 )
 @click.option("--days", type=int, default=None, help="Days until it expires; by default what the policy says.")
 @click.option(
-    "--to", type=click.Path(path_type=Path, dir_okay=False), default=None, help="New file for it, readable by you alone."
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="New file for it, readable by you alone.",
 )
 @said_clearly(HomeFault, NotRegistered, TokenRefused)
 def issue(
     role_id: str, subject_id: str, subject_type: Literal["person", "agent"], days: int | None, to: Path | None
 ) -> None:
     """Issue a token and print it, once: only its hash is kept."""
-    with closing(open_registry()) as registry, (_private(to) if to else nullcontext(sys.stdout)) as place:
+    with closing(open_registry()) as registry, _private(to) if to else nullcontext(sys.stdout) as place:
         issued = issue_token(
             registry,
             subject_id=subject_id,
