@@ -51,7 +51,7 @@ def test_a_pack_is_loaded_with_a_version_of_every_object(loaded: Registry) -> No
     rows = counts(loaded)
     assert versions["reason"].unique().to_list() == ["bootstrap"]
     assert dict(versions.group_by("object_type").len().iter_rows()) == {
-        name: rows[name] for name in rows if name not in ("object_version", "step_action", "trigger_def")
+        name: rows[name] for name in rows if name not in ("object_version", "outbox", "step_action", "trigger_def")
     }
     assert (rows["skill_node"], rows["workflow"], rows["step_action"], rows["trigger_def"]) == (15, 1, 5, 1)
 

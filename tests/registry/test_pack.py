@@ -7,8 +7,10 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from lake.tables import GOVERNED
 from registry.database import Registry
 from registry.loader import PACK, event_schemas
+from registry.outbox import AUDIT_TOPICS
 from registry.plans import load_plan
 from registry.steps import END
 
@@ -152,6 +154,43 @@ def test_there_is_a_policy_of_every_precedence() -> None:
         ("reflection.proposed", {"source_id": "S", "proposal_type": "workflow", "body": {}}),
         ("policy.updated", {"policy_id": "POL", "spec": {}}),
         ("handoff.decided", {"subject_id": "E", "decision": "approved", "decided_by": "U"}),
+        (
+            "registry.changed",
+            {
+                "object_type": "workflow",
+                "object_id": "WF-1",
+                "version": "1.0.0",
+                "change": "minor",
+                "document_hash": "0" * 64,
+                "actor": "u-1",
+                "publication_id": None,
+                "reason": "bootstrap",
+            },
+        ),
+        (
+            "access.denied",
+            {
+                "subject_id": "u-1",
+                "subject_type": "person",
+                "role_id": None,
+                "action": "publish",
+                "object_type": "role",
+                "object_id": "R",
+                "reason": "it may not",
+            },
+        ),
+        (
+            "access.token",
+            {
+                "change": "issued",
+                "token_id": "TK-1",
+                "subject_id": "u-1",
+                "subject_type": "agent",
+                "role_id": "R",
+                "expires_at": "2025-01-01T00:00:00+00:00",
+                "actor": "operator:root",
+            },
+        ),
     ],
 )
 def test_payloads_of_the_blueprint_are_valid_and_all_else_is_not(
@@ -214,3 +253,15 @@ def test_there_is_an_agent_of_every_type() -> None:
     """Section 2 names four."""
     types = {agent["agent_type"] for agent in json.loads((PACK / "agents.json").read_text())}
     assert types == {"l2_orchestrator", "skill_agent", "human_proxy", "evaluator"}
+
+
+def test_every_kind_has_publishers_and_every_topic_a_term(loaded: Registry) -> None:
+    """A kind that the policy forgets could never be published; a role that it mistypes neither."""
+    (policy,) = (policy for policy in documents("policies") if "publishers" in policy["spec"])
+    roles = {role["role_id"] for role in json.loads((PACK / "roles.json").read_text())}
+    kinds = {spec.name for spec in GOVERNED} - {"step_action", "trigger_def", "publication_queue", "object_version"}
+    assert kinds == policy["spec"]["publishers"].keys()
+    for publishers in policy["spec"]["publishers"].values():
+        assert publishers and set(publishers) <= roles
+    terms = {node["label"] for node in json.loads((PACK / "ontology.json").read_text())}
+    assert set(AUDIT_TOPICS) <= event_schemas(loaded).keys() & terms

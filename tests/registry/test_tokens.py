@@ -202,9 +202,9 @@ def test_of_two_revocations_at_once_each_token_is_audited_once(loaded: Registry)
 
 def test_the_list_says_what_is_due_and_shows_no_hash(loaded: Registry) -> None:
     """Rotation starts with seeing what is old."""
-    old = issue(loaded, "u-1", days=365)
+    old = issue(loaded, "u-1", days=180)
     issue(loaded, "u-2", days=10)
-    agent = issue(loaded, "AG-SYNTH-001", "DA-M-001", subject_type="agent", days=365)
+    agent = issue(loaded, "AG-SYNTH-001", "DA-M-001", subject_type="agent", days=180)
     young = issue(loaded, "u-3", now=NOON + timedelta(days=91))
     with loaded.transaction() as connection:
         connection.execute(sa.text("update agent set role_id = 'IT-M-001' where agent_id = 'AG-SYNTH-001'"))
