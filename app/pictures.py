@@ -9,7 +9,7 @@ from rich.tree import Tree
 from app.console import console
 from lake.home import Home
 from registry.database import Registry
-from registry.diagrams import Graph, graph_of, to_mermaid
+from registry.diagrams import Graph, graph_of, to_bpmn, to_mermaid, to_svg
 from registry.diagrams.words import step_in_words, trigger_in_words, ways_in_words
 from registry.documents import Workflow
 from registry.objects import NotRegistered, current_documents, document_in_version
@@ -59,4 +59,9 @@ def outline(graph: Graph) -> str:
     return captured.get()
 
 
-FORMS: Mapping[str, Callable[[Graph], str]] = {"text": outline, "mermaid": to_mermaid}
+FORMS: Mapping[str, Callable[[Graph], str]] = {
+    "text": outline,
+    "mermaid": to_mermaid,
+    "bpmn": to_bpmn,
+    "svg": to_svg,
+}

@@ -60,8 +60,75 @@ def workflows(draw: st.DrawFn, *, most: int = 9, text: st.SearchStrategy[str] | 
             logic["join"] = draw(st.sampled_from(("all", "any")))
         if draw(st.integers(0, 3)) == 0:
             logic["compensate"] = draw(st.sampled_from(ids))
-        parameters = {"text": draw(text)} if text else {"check": "po_match"}
+        parameters = {"text": draw(text)} if text is not None else {"check": "po_match"}
         action = draw(st.sampled_from(ACTIONS))
         return {"step_id": step_id, "action_type": action, "parameters": parameters, "next_step_logic": logic}
 
     return workflow(*map(steps_of, ids), triggers=draw(st.integers(0, 3)))
+
+
+_WAIT = {
+    "event": "handoff.decided",
+    "correlate": {"subject_id": "${episode.trigger_event_id}"},
+    "timeout_h": 72,
+    "on_timeout": "END",
+}
+HARD = workflow(
+    {
+        "step_id": "A-01",
+        "action_type": "data_extraction",
+        "parameters": {"fields": ["vendor_id", "amount", "po_id", "currency"]},
+        "next_step_logic": {"goto": "A-02", "on_error": "A-09"},
+    },
+    {
+        "step_id": "A-02",
+        "action_type": "logic_check",
+        "parameters": {"check": "credit_limit"},
+        "next_step_logic": {
+            "if": [
+                {"expr": "amount > 10000.0 && !trigger.urgent", "goto": "A-03"},
+                {"expr": "amount > 100.0", "goto": ["A-04", "A-05", "A-06"]},
+            ],
+            "else": "A-07",
+            "on_error": "A-09",
+        },
+    },
+    {
+        "step_id": "A-03",
+        "action_type": "handoff",
+        "parameters": {"reason": "needs approval"},
+        "next_step_logic": {
+            "await": {**_WAIT, "on_timeout": "A-09"},
+            "if": [
+                {"expr": 'event.decision == "approved"', "goto": ["A-04", "A-06"]},
+                {"expr": 'event.decision == "again"', "goto": "A-01"},
+            ],
+            "else": "END",
+        },
+    },
+    {
+        "step_id": "A-04",
+        "parameters": {"system": "SAP", "action": "Reserve_Budget"},
+        "next_step_logic": {"goto": "A-07", "compensate": "A-10", "on_error": "A-09"},
+    },
+    {"step_id": "A-05", "parameters": {"system": "CRM"}, "next_step_logic": {"goto": "A-07"}},
+    {
+        "step_id": "A-06",
+        "action_type": "generate",
+        "parameters": {"template": "contract_draft"},
+        "next_step_logic": {"if": [{"expr": "score < 0.8", "goto": "A-06"}], "else": "A-07", "compensate": "A-11"},
+    },
+    {"step_id": "A-07", "action_type": "record", "next_step_logic": {"join": "all", "goto": "A-08"}},
+    {
+        "step_id": "A-08",
+        "action_type": "notify",
+        "parameters": {"channel": "email", "recipient": "vendor"},
+        "next_step_logic": {"await": {**_WAIT, "timeout_h": 2, "on_timeout": "A-02"}, "goto": "END"},
+    },
+    {"step_id": "A-09", "action_type": "handoff", "parameters": {"owner": "FA-M-001"}, "next_step_logic": "END"},
+    {"step_id": "A-10", "parameters": {"action": "Release_Budget"}, "next_step_logic": {"goto": "A-12"}},
+    {"step_id": "A-11", "parameters": {"action": "Discard_Draft"}, "next_step_logic": "END"},
+    {"step_id": "A-12", "action_type": "notify", "parameters": {"channel": "budget_owner"}, "next_step_logic": "END"},
+    triggers=2,
+)
+"""Nested branches, parallel ways that meet, loops, waits with ways back, errors, and what undoes."""

@@ -9,7 +9,7 @@ from lake.home import Home, HomeFault
 from registry.documents import DocumentRefused
 from registry.objects import NotRegistered
 
-FORMATS = ("text", "mermaid")
+FORMATS = ("text", "mermaid", "bpmn", "svg")
 
 
 @click.group()

@@ -63,9 +63,9 @@ class Node:
     is_undo: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edge:
-    """A way from node to node; an association says what undoes, nothing flows on it.
+    """A way from node to node, two of which may say the same; an association says what undoes, nothing flows on it.
 
     Attributes:
         condition: CEL; the way is taken if it holds.
@@ -129,9 +129,10 @@ class _Builder:
         self.logics = logics_of(workflow)
         self.steps = {step.step_id: step for step in sorted(workflow.steps, key=lambda step: step.sequence)}
         entry = list(self.steps)[:1]
-        self.flowing = self._reached(entry)
-        undoing = (logic.compensate for logic in self.logics.values() if logic.compensate)
-        self.undoing = self._reached(undoing) - self.flowing
+        undoing = self._reached(logic.compensate for logic in self.logics.values() if logic.compensate)
+        # What a draft reaches neither way is drawn as flow, and so is what it leads to.
+        flowing = self._reached([*entry, *(step_id for step_id in self.steps if step_id not in undoing)])
+        self.undoing = undoing - flowing
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
 

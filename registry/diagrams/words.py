@@ -29,11 +29,18 @@ _TOKEN = re.compile(
     r"""(?P<text>"[^"\\]*"|'[^'\\]*')|(?P<operator>==|!=|>=|<=|&&|\|\||!)|(?P<bare>\b(?:output|event)\.)"""
 )
 
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 
 def shortened(text: str, limit: int) -> str:
     """Return `text` on one line, of at most `limit` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def printable(text: str) -> str:
+    """Return `text` as XML takes it: what it cannot hold becomes the sign for that."""
+    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def step_in_words(step: StepAction) -> str:

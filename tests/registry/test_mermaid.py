@@ -2,16 +2,31 @@
 
 import re
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from registry.diagrams import graph_of, to_mermaid
 from registry.diagrams.words import condition_in_words, shortened, step_in_words
 from registry.documents import StepAction, Workflow, read_document
 from registry.loader import PACK
 from registry.steps import parse_logic
+from tests.browser import evaluated, installed
 from tests.workflows import workflow, workflows
+
+NASTY = [
+    '"]; click n0 "javascript:alert(1)"',
+    "<script>alert(1)</script>",
+    "a|b",
+    "#quot;",
+    "`**x**`",
+    "end",
+    "%%x",
+    "発注 ü 🎉",
+]
 
 WF_FIN_001 = """\
 flowchart LR
@@ -88,19 +103,7 @@ def test_expressions_are_no_part_of_what_a_step_does() -> None:
     assert step_in_words(step) == "Notify: e mail"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '"]; click n0 "javascript:alert(1)"',
-        "<script>alert(1)</script>",
-        "a|b",
-        "#quot;",
-        "`**x**`",
-        "end",
-        "%%x",
-        "発注 ü 🎉",
-    ],
-)
+@pytest.mark.parametrize("text", NASTY)
 def test_text_in_a_workflow_is_never_read_as_mermaid(text: str) -> None:
     """A parameter could end a label, add a link, or break the picture."""
     step = {"step_id": "A", "parameters": {"text": text}, "next_step_logic": {"goto": "END"}}
@@ -118,3 +121,52 @@ def test_every_step_of_any_workflow_is_one_box(drawn: Workflow) -> None:
     undoes = Counter(parse_logic(step.next_step_logic).compensate for step in drawn.steps)
     for step in drawn.steps:
         assert 1 <= boxes[step.step_id] <= 1 + undoes[step.step_id]
+
+
+@settings(max_examples=2)
+@given(
+    st.lists(
+        workflows(text=st.sampled_from(NASTY) | st.text(st.characters(codec="utf-8", exclude_characters="\0"))),
+        min_size=12,
+        max_size=12,
+    )
+)
+def test_mermaid_itself_reads_whatever_is_drawn(drawn: list[Workflow]) -> None:
+    """GitHub, an editor or a wiki would show an error in the place of the picture."""
+    script = installed("mermaid") / "dist/mermaid.min.js"
+    with TemporaryDirectory() as folder:
+        answers = evaluated(
+            Path(folder),
+            [script],
+            """
+            const answers = [];
+            for (const text of given) {
+                answers.push(await mermaid.parse(text).then(parsed => parsed.diagramType, String));
+            }
+            return answers;
+            """,
+            [to_mermaid(graph_of(item)) for item in drawn],
+        )
+    assert set(answers) == {"flowchart-v2"}
+
+
+def test_mermaid_shows_text_as_it_stands(tmp_path: Path) -> None:
+    """A text would be shown with entity numbers, cut, or run as HTML."""
+    steps = [
+        {"step_id": f"S-{n}", "parameters": {"text": text}, "next_step_logic": {"goto": f"S-{n + 1}"}}
+        for n, text in enumerate(NASTY)
+    ]
+    drawn = to_mermaid(graph_of(workflow(*steps, {"step_id": f"S-{len(NASTY)}", "next_step_logic": "END"})))
+    shown = evaluated(
+        tmp_path,
+        [installed("mermaid") / "dist/mermaid.min.js"],
+        """
+        const {svg} = await mermaid.render('drawn', given);
+        const canvas = document.getElementById('canvas');
+        canvas.innerHTML = svg;
+        return [...canvas.querySelectorAll('.nodeLabel')].map(label => label.textContent);
+        """,
+        drawn,
+    )
+    for text in NASTY:
+        assert any(f"Call: {text.replace('_', ' ')}" in label for label in shown), text
