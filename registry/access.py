@@ -37,6 +37,7 @@ __all__ = [
     "InvalidToken",
     "Principal",
     "agent_principal",
+    "audit_denial",
     "authenticate",
     "authorise",
     "check_permission",
@@ -181,16 +182,22 @@ def recorded_denials(registry: Registry, *, now: datetime) -> Iterator[None]:
         yield
     except Denied as denied:
         with registry.transaction() as connection:
-            _audit(
-                connection,
-                denied.principal,
-                denied.action,
-                denied.object_type,
-                denied.object_id,
-                denied.reason,
-                now,
-            )
+            audit_denial(connection, denied, now=now)
         raise
+
+
+def audit_denial(connection: sa.Connection, denied: Denied, *, now: datetime, key: str | None = None) -> None:
+    """Announce a denial in the caller's transaction; with a `key`, which names it, once."""
+    _audit(
+        connection,
+        denied.principal,
+        denied.action,
+        denied.object_type,
+        denied.object_id,
+        denied.reason,
+        now,
+        key,
+    )
 
 
 def _target(connection: sa.Connection, object_type: str, object_id: str, skills: Collection[str]) -> Target:
@@ -238,6 +245,7 @@ def _audit(
     object_id: str,
     reason: str,
     now: datetime,
+    key: str | None = None,
 ) -> None:
     payload = {
         "subject_id": principal.subject_id,
@@ -248,4 +256,4 @@ def _audit(
         "object_id": object_id[:_MAX_ID],
         "reason": reason[:_MAX_REASON],
     }
-    announce(connection, topic=ACCESS_DENIED, payload=payload, producer_id=principal.subject_id, now=now)
+    announce(connection, topic=ACCESS_DENIED, payload=payload, producer_id=principal.subject_id, now=now, key=key)

@@ -228,8 +228,11 @@ _RULES: Mapping[Action, _Rule] = {
 }
 
 
-def load_permissions(connection: sa.Connection, *, now: datetime) -> Permissions:
-    """Return what the registry says at `now` about who may do what."""
+def load_permissions(connection: sa.Connection, *, now: datetime | None) -> Permissions:
+    """Return what the registry says at `now` about who may do what.
+
+    Without a `now` no policy is in force: enough for who runs what, which no policy changes.
+    """
     role, grant, agent = TABLES[ROLE.name], TABLES[ROLE_SKILL_MAP.name], TABLES[AGENT.name]
     grants: dict[str, dict[str, str]] = {}
     for role_id, skill_id, permission in fetch(
@@ -237,7 +240,7 @@ def load_permissions(connection: sa.Connection, *, now: datetime) -> Permissions
     ):
         grants.setdefault(skill_id, {})[role_id] = permission
     agents = fetch(connection, sa.select(agent.c.agent_id, agent.c.role_id, agent.c.policy_profile))
-    policies = list(_in_force(connection, now))
+    policies = [] if now is None else list(_in_force(connection, now))
     return Permissions(
         supervisor=dict(fetch(connection, sa.select(role.c.role_id, role.c.supervises_role_id))),
         grants=grants,

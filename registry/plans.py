@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from guard.canonical import parse
-from lake.tables import AGENT
-from registry.database import TABLES, Registry, fetch
+from lake.tables import AGENT, SKILL_NODE
+from registry.access import Denied
+from registry.database import TABLES, Registry
 from registry.documents import Constraints, Received, SkillNode, StepAction, Trigger, Workflow
 from registry.expressions import Expression, Template, compile_condition, compile_template
 from registry.objects import NotRegistered, current_documents, document_in_version
+from registry.permissions import Principal, Target, load_permissions
 from registry.steps import StepLogic, parse_logic
 
 
@@ -23,6 +24,7 @@ class PlannedStep:
         agent_id: who runs it.
         parameters: what the step gives, under the signature's names.
         defaults: what the signature gives for the arguments that the step leaves out.
+        denial: why that agent may not run the skill, if so: then the step fails and its skill is never called.
     """
 
     step_id: str
@@ -37,6 +39,7 @@ class PlannedStep:
     timeout_ms: int
     retries: int
     idempotency_key: str | None
+    denial: Denied | None = None
 
 
 @dataclass(frozen=True)
@@ -111,15 +114,9 @@ class _Planner:
     def __init__(self, connection: sa.Connection) -> None:
         self._skills = current_documents(connection, SkillNode)
         table = TABLES[AGENT.name]
-        columns = (table.c.agent_id, table.c.agent_type, table.c.policy_profile)
-        agents = fetch(connection, sa.select(*columns).order_by(table.c.agent_id))
-        self._orchestrator: str | None = next(
-            (agent_id for agent_id, kind, _ in agents if kind == "l2_orchestrator"), None
-        )
-        self._agent_of: dict[str, str] = {}
-        for agent_id, _, profile in agents:
-            for skill_id in parse(profile).get("skills", ()):
-                self._agent_of.setdefault(skill_id, agent_id)
+        orchestrators = sa.select(table.c.agent_id).filter_by(agent_type="l2_orchestrator").order_by(table.c.agent_id)
+        self._orchestrator: str | None = connection.scalar(orchestrators.limit(1))
+        self._permissions = load_permissions(connection, now=None)
 
     def plan(self, received: Received[Workflow]) -> Plan:
         workflow = received.body
@@ -139,19 +136,37 @@ class _Planner:
             triggers=tuple(map(_trigger, workflow.triggers)),
         )
 
+    def _runner(self, skill_id: str, orchestrator: str) -> tuple[str, Denied | None]:
+        """Return who runs a skill, and why it may not if nobody may.
+
+        That is the first agent, by id, that lists the skill and may run it; else the first that lists it; else the
+        orchestrator.
+        """
+        agents = self._permissions.agents
+        listing = [name for name, agent in sorted(agents.items()) if agent.profile and skill_id in agent.profile.skills]
+        denials: list[tuple[str, Denied]] = []
+        for agent_id in listing or [orchestrator]:
+            principal = Principal(agent_id, "agent", agents[agent_id].role_id)
+            reason = self._permissions.refusal(principal, "run", Target(SKILL_NODE.name, skill_id))
+            if reason is None:
+                return agent_id, None
+            denials.append((agent_id, Denied(principal, "run", SKILL_NODE.name, skill_id, reason)))
+        return denials[0]
+
     def _step(self, step: StepAction, orchestrator: str) -> PlannedStep:
         skill = self._skills.get(step.skill_id)
         if skill is None:
             raise NotRegistered("skill", step.skill_id)
         signature = skill.body.signature
         given = {signature.name_of(name): value for name, value in step.parameters.items()}
+        agent_id, denial = self._runner(step.skill_id, orchestrator)
         return PlannedStep(
             step_id=step.step_id,
             sequence=step.sequence,
             action_type=step.action_type,
             skill=skill.body,
             skill_hash=skill.hash,
-            agent_id=self._agent_of.get(step.skill_id, orchestrator),
+            agent_id=agent_id,
             parameters=compile_template(given),
             defaults=compile_template(
                 {arg.name: arg.default for arg in signature.args if arg.has_default and arg.name not in given}
@@ -160,6 +175,7 @@ class _Planner:
             timeout_ms=step.timeout_ms,
             retries=step.retries,
             idempotency_key=step.idempotency_key,
+            denial=denial,
         )
 
 

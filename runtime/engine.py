@@ -213,6 +213,9 @@ class _Batch:
 
     def _turn(self, step: PlannedStep, rows: list[int]) -> None:
         rows = self._within_bound(step, rows)
+        if step.denial:
+            self._fail_with(step, rows, ErrorCode.PERMISSION_DENIED, [str(step.denial)])
+            return
         if not rows:
             return
         arguments, texts, faults = self._bind(step, rows)

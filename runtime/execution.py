@@ -21,13 +21,14 @@ from lake.months import Month
 from lake.spec import MONTH
 from lake.store import Lake
 from lake.tables import BATCH, EVENT_BUS, OPEN_EPISODE, POLICY, RUN_EPISODE, STEP_RUN
+from registry.access import audit_denial
 from registry.cursors import changed_months, remember_months
 from registry.database import TABLES, Registry, upsert
 from registry.expressions import Expression, ExpressionFault
 from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
 from registry.steps import Await
 from runtime.engine import AWAITED, EPISODES, Executed, await_key, execute
-from runtime.protocol import SkillTable
+from runtime.protocol import ErrorCode, SkillTable
 
 log = logging.getLogger("rwcm.runtime")
 
@@ -312,7 +313,17 @@ class _Runner:
             for closed in executed.closed["episode_id"].to_frame().iter_slices(500):
                 connection.execute(sa.delete(table).where(table.c.episode_id.in_(closed["episode_id"].to_list())))
             upsert(connection, OPEN_EPISODE, _open_rows(plan, episodes, executed, self.now))
+            _announce_denials(connection, plan, executed, batch_id, self.now)
             _close(connection, batch_id, counted, self.now, records=episodes.height)
+
+
+def _announce_denials(connection: sa.Connection, plan: Plan, executed: Executed, batch_id: str, now: datetime) -> None:
+    """Audit the agents that were refused in this batch, once per step: its step runs say in which episodes."""
+    is_denied = pl.col("error_code") == ErrorCode.PERMISSION_DENIED.value
+    denied = set(executed.step_runs.filter(is_denied)["step_id"])
+    for step in plan.steps:
+        if step.denial and step.step_id in denied:
+            audit_denial(connection, step.denial, now=now, key=f"{batch_id}/{step.step_id}")
 
 
 def _carried_key(payload: str, members: Sequence[str]) -> str | None:
@@ -330,6 +341,7 @@ def _new_episodes(plan: Plan, events: pl.DataFrame, policies: Sequence[str]) -> 
             "version": plan.version,
             "body": plan.body_hash,
             "skills": {step.step_id: step.skill_hash for step in plan.steps},
+            **({"denied": denied} if (denied := [step.step_id for step in plan.steps if step.denial]) else {}),
         }
     )
     rows = []

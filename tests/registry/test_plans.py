@@ -104,3 +104,41 @@ def test_an_unknown_step_is_named(loaded: Registry) -> None:
     """An open episode may stand on a step of another version."""
     with pytest.raises(NotRegistered, match="F-99"):
         load_plan(loaded, "WF-FIN-001").step("F-99")
+
+
+def test_every_step_of_every_shipped_workflow_is_permitted(loaded: Registry) -> None:
+    """The pack must pass its own rules, or the first run of an installation is a row of refusals."""
+    with loaded.read() as connection:
+        workflows = list(connection.scalars(sa.select(TABLES["workflow"].c.workflow_id)))
+    denied = [step.denial for workflow in workflows for step in load_plan(loaded, workflow).steps if step.denial]
+    assert workflows
+    assert denied == []
+
+
+def test_a_skill_is_run_by_the_first_agent_that_lists_it_and_may(loaded: Registry, now: datetime) -> None:
+    """An agent that lists a skill without its role's permission must not stand in the way of one that may."""
+    columns = "agent_id, agent_name, agent_type, role_id, policy_profile, organisation"
+    with loaded.transaction() as connection:
+        connection.exec_driver_sql(
+            f"insert into agent ({columns}, created_at, created_by, updated_at, updated_by) "
+            "select 'AG-AAA', 'Eager', 'skill_agent', 'HR-IC-001', policy_profile, 'internal', "
+            "created_at, created_by, updated_at, updated_by from agent where agent_id = 'AG-ERP-001'"
+        )
+    step = load_plan(loaded, "WF-FIN-001").step("F-04")
+    assert (step.agent_id, step.denial) == ("AG-ERP-001", None)
+    with loaded.transaction() as connection:
+        connection.exec_driver_sql("update agent set policy_profile = '{}' where agent_id = 'AG-ERP-001'")
+    step = load_plan(loaded, "WF-FIN-001").step("F-04")
+    assert step.agent_id == "AG-AAA"
+    assert step.denial is not None
+    assert "permission use on SK-ERP-002" in str(step.denial)
+
+
+def test_a_skill_that_no_agent_lists_is_denied_to_the_orchestrator(loaded: Registry) -> None:
+    """Whoever orchestrates is no way around the profiles."""
+    with loaded.transaction() as connection:
+        connection.exec_driver_sql("update agent set policy_profile = '{}' where agent_id = 'AG-COMM-001'")
+    step = load_plan(loaded, "WF-FIN-001").step("F-05")
+    assert step.agent_id == "AG-ORCH-001"
+    assert step.denial is not None
+    assert "does not list SK-COMM-005" in step.denial.reason
