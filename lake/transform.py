@@ -27,7 +27,17 @@ from lake.home import PROJECT_ROOT, Home
 from lake.months import Month, contiguous, next_month, parse_month
 from lake.spec import MONTH, TableSpec
 from lake.store import Lake
-from lake.tables import BATCH, EVENT_DEAD_LETTER, LOGS, PUBLICATION_QUEUE, RUN_EPISODE, STEP_ACTION, STEP_RUN, WORKFLOW
+from lake.tables import (
+    BATCH,
+    EVENT_BUS,
+    EVENT_DEAD_LETTER,
+    LOGS,
+    PUBLICATION_QUEUE,
+    RUN_EPISODE,
+    STEP_ACTION,
+    STEP_RUN,
+    WORKFLOW,
+)
 from lake.warehouse import ensure_extensions
 
 PROJECT = PROJECT_ROOT / "dbt_project"
@@ -35,7 +45,7 @@ STAGING, MONTHLY, ROLLUPS = "tag:staging", "tag:monthly", "tag:rollups"
 """The three parts of the project, as dbt selects them, in the order in which they are built."""
 SOURCES = (*LOGS, WORKFLOW, STEP_ACTION, PUBLICATION_QUEUE, BATCH)
 """The tables of the lake that staging reads."""
-ROLLUP_SOURCES = (EVENT_DEAD_LETTER, PUBLICATION_QUEUE, BATCH)
+ROLLUP_SOURCES = (EVENT_BUS, EVENT_DEAD_LETTER, PUBLICATION_QUEUE, BATCH)
 """Those that rollups are made of, beside the monthly models."""
 LOCK_TIMEOUT_S = 600
 

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from lake.months import month_of
-from lake.tables import BATCH, EVENT_DEAD_LETTER, LOGS, MIRRORED, PUBLICATION_QUEUE, RUN_EPISODE, STEP_RUN, WORKFLOW
+from lake.tables import (
+    BATCH,
+    EVENT_BUS,
+    EVENT_DEAD_LETTER,
+    LOGS,
+    MIRRORED,
+    PUBLICATION_QUEUE,
+    RUN_EPISODE,
+    STEP_RUN,
+    WORKFLOW,
+)
 from lake.transform import (
     MONTHLY,
     PROJECT,
@@ -215,6 +225,38 @@ def test_operations_are_told_as_they_are(world: Any) -> None:
     ]
 
 
+def test_the_audit_trail_tells_every_audit_event_and_no_other(world: Any) -> None:
+    """Who asks who changed what when would get half an answer, or business payloads that nobody staged."""
+    told = {
+        "registry.changed": {
+            "actor": "u-1",
+            "change": "initial",
+            "object_type": "role",
+            "object_id": "R",
+            "version": "1",
+        },
+        "access.denied": {"subject_id": "u-2", "action": "publish", "object_type": "role", "object_id": "R"},
+        "access.token": {"actor": "operator:root", "change": "revoked", "token_id": "TK-1", "subject_id": "Jos\u00e9"},
+        "ap.invoice.received": {"actor": "nobody", "sender": "secret@example.com"},
+    }
+    world.append(
+        EVENT_BUS,
+        *(
+            world.row(EVENT_BUS, event_id=topic, topic=topic, payload=json.dumps(payload), produced_at=at(number))
+            for number, (topic, payload) in enumerate(told.items(), 1)
+        ),
+    )
+
+    world.build()
+
+    columns = "event_id, occurred_at, actor, action, is_denied, object_type, object_id, bearer"
+    assert world.query(f"select {columns} from marts.audit_trail order by occurred_at") == [
+        ("registry.changed", at(1), "u-1", "initial", False, "role", "R", None),
+        ("access.denied", at(2), "u-2", "publish", True, "role", "R", None),
+        ("access.token", at(3), "operator:root", "revoked", False, "access_token", "TK-1", "José"),
+    ]
+
+
 def test_tests_read_the_months_that_were_built(world: Any) -> None:
     """The tests of one month would cost more with every month of history; or would not see the month at hand."""
     world.run("E-1", at(1), "a")
@@ -315,7 +357,7 @@ def test_a_monthly_filter_is_no_dead_code(models: dict[str, dict[str, Any]]) -> 
 def test_marts_are_tables_under_contract(models: dict[str, dict[str, Any]]) -> None:
     """BI would need extensions, and would learn of a changed column from its users."""
     marts = {name: model for name, model in models.items() if model["schema"] == "marts"}
-    assert len(marts) == 6
+    assert len(marts) == 7
     for name, model in marts.items():
         assert model["config"]["materialized"] in {"table", "incremental"}, name
         assert model["contract"]["enforced"], name

@@ -4,6 +4,9 @@ select
     schema_version,
     produced_at,
     producer_id,
+    case
+        when topic in ('registry.changed', 'access.denied', 'access.token') then payload
+    end as audit,
     content_hash,
     batch_id,
     created_at,
