@@ -284,6 +284,7 @@ def test_the_formulas_hold_in_dbt_s_own_unit_tests(world: Any) -> None:
         "a_variant_keeps_the_order_of_the_log_and_its_ties",
         "accounting_closes_when_every_record_is_one_of_three",
         "adherence_is_a_share_of_the_episodes_that_have_a_latency",
+        "each_kind_of_audit_event_says_who_did_what",
         "an_open_episode_has_no_variant_yet",
         "quantiles_are_exact_and_interpolate",
         "rates_are_shares_of_the_closed_episodes",
