@@ -83,8 +83,8 @@ def _read(path: Path) -> str:
 def operator() -> str:
     """Return the operator of the machine as the audit names them.
 
-    Who may write the home can issue and revoke tokens: that is the root of trust (docs/adr/0005). The name is the system's,
-    not the environment's, which anybody sets.
+    Who may write the home can issue and revoke tokens: that is the root of trust (docs/adr/0005). The name is the
+    system's, not the environment's, which anybody sets.
     """
     import pwd
 
