@@ -1,0 +1,1 @@
+"""Compatibility of schema versions: pure, values in, reasons out."""
