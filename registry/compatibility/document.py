@@ -68,19 +68,19 @@ _NUMBERS = frozenset(
         "maxContains",
     ]
 )
-ASSERTIONS = (
-    frozenset(["type", "enum", "pattern", "format", "required", "dependentRequired", "uniqueItems", "$ref"])
-    | _MAPS
-    | _LISTS
-    | _SINGLES
-    | _NUMBERS
-) - {"$defs", "definitions"}
+PLAIN = frozenset(["type", "enum", "pattern", "format", "required", "dependentRequired", "uniqueItems"]) | _NUMBERS - {
+    "minContains",
+    "maxContains",
+}
+"""Assertions that hold no schema."""
+ASSERTIONS = (PLAIN | _MAPS | _LISTS | _SINGLES | {"$ref", "minContains", "maxContains"}) - {"$defs", "definitions"}
 _DIALECTS = (
     "https://json-schema.org/draft/2020-12/schema",
     "http://json-schema.org/draft-07/schema#",
     "http://json-schema.org/draft-04/schema#",
 )
 _OLD_DRAFT = re.compile(r"https?://json-schema\.org/draft-0[3-7]/")
+_MARK = "urn:sha256:"
 _MAX_SCHEMA = 512_000
 """Characters of a schema: what bounds a comparison's memory."""
 
@@ -109,12 +109,14 @@ class SchemaDocument:
         if len(text) > _MAX_SCHEMA:
             raise SchemaRefused("", f"has {len(text):,} characters; {_MAX_SCHEMA:,} are allowed, move parts to $defs")
         _refuse_malformed(schema)
-        self.uri = f"urn:sha256:{digest_text(text)}"
+        self.uri = f"{_MARK}{digest_text(text)}"
         draft = schema.get("$schema", "") if isinstance(schema, dict) else ""
         self._ignores_siblings = isinstance(draft, str) and bool(_OLD_DRAFT.match(draft))
         self._moved: dict[str, str] = {}
         self._named: dict[str, str] = {}
         self._bases: dict[str, str] = {}
+        self._reached: dict[str, set[str]] = {}
+        self._digests: dict[str, str] = {}
         self.root = self._rewrite(schema, "", "", self.uri)
         self._resolve_references(self.root, "")
 
@@ -128,14 +130,28 @@ class SchemaDocument:
 
     def text(self, schema: Schema) -> str:
         """Return a part and all it refers to as a text that is the same in every document that says the same."""
-        reached: dict[str, str] = {}
-        waiting = [schema]
-        while waiting:
-            for reference in _references(waiting.pop()):
-                if reference not in reached:
-                    reached[reference] = canonical(self.target(reference))
-                    waiting.append(self.target(reference))
-        return (canonical(schema) + canonical(reached)).replace(self.uri, "") if reached else canonical(schema)
+        said = canonical(schema)
+        if _MARK not in said:
+            return said
+        reached = {name for reference in references(schema) for name in self._reached_from(reference)}
+        named = "".join(f"\n{name}={self._digest_of(name)}" for name in sorted(reached))
+        return (said + named).replace(self.uri, "")
+
+    def _reached_from(self, reference: str) -> set[str]:
+        """Return the references that a reference leads to, itself among them."""
+        if reference not in self._reached:
+            found, waiting = {reference}, [reference]
+            while waiting:
+                further = set(references(self.target(waiting.pop()))) - found
+                found |= further
+                waiting += further
+            self._reached[reference] = found
+        return self._reached[reference]
+
+    def _digest_of(self, reference: str) -> str:
+        if reference not in self._digests:
+            self._digests[reference] = digest_text(canonical(self.target(reference)).replace(self.uri, ""))
+        return self._digests[reference]
 
     def _rewrite(self, schema: Schema, was: str, now: str, base: str) -> Schema:
         """Return `schema`, which stood at `was` and will stand at `now`, in 2020-12."""
@@ -257,9 +273,9 @@ def _modern(schema: Mapping[str, Any], ignores_siblings: bool) -> dict[str, Any]
         if schemas:
             result["dependentSchemas"] = {**schemas, **result.get("dependentSchemas", {})}
     for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if isinstance(result.get(exclusive), bool):  # draft 4
-            if result.pop(exclusive) and bound in result:
-                result[exclusive] = result.pop(bound)
+        is_draft_4 = isinstance(result.get(exclusive), bool)
+        if is_draft_4 and result.pop(exclusive) and bound in result:
+            result[exclusive] = result.pop(bound)
     for keyword, void in (("minLength", 0), ("minItems", 0), ("minProperties", 0), ("uniqueItems", False)):
         if keyword in result and result[keyword] == void:
             del result[keyword]
@@ -282,7 +298,8 @@ def _parts(schema: Mapping[str, Any]) -> Iterator[tuple[str, Schema]]:
             yield f"/{keyword}", value
 
 
-def _references(schema: Schema) -> Iterator[str]:
+def references(schema: Schema) -> Iterator[str]:
+    """Yield the references that stand anywhere in a part."""
     waiting = [schema]
     while waiting:
         part = waiting.pop()

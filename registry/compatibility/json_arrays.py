@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from registry.compatibility.document import Schema
 from registry.compatibility.old_schema import Conjunct, Old
 from registry.compatibility.reasons import Kind, Reason
 
 if TYPE_CHECKING:
     from registry.compatibility.json_schema import Comparison
 
-_OPEN = (True, {})
+_OPEN: tuple[Schema, ...] = (True, {})
 
 
 def array_forms(new: list[Conjunct], old: Old) -> Iterator[Reason]:

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from guard.canonical import canonical, pointer
+from registry.compatibility.document import Schema
 from registry.compatibility.old_schema import Conjunct, Old, matches, property_of
 from registry.compatibility.reasons import Kind, Reason
 
 if TYPE_CHECKING:
     from registry.compatibility.json_schema import Comparison
 
-_OPEN = (True, {})
+_OPEN: tuple[Schema, ...] = (True, {})
 
 
 def compare_objects(comparison: "Comparison", new: Conjunct, old: Old) -> Iterator[Reason]:
@@ -54,7 +55,11 @@ def _property(comparison: "Comparison", new: Conjunct, old: Old, name: str) -> I
     path = pointer(["properties", name])
     is_new = name not in old.property_names
     is_named = name in new.get("properties", ())
-    if not is_named and now in _OPEN and not any(matches(pattern, name) for pattern in new.get("patternProperties", ())):
+    if (
+        not is_named
+        and now in _OPEN
+        and not any(matches(pattern, name) for pattern in new.get("patternProperties", ()))
+    ):
         return
     if before is False or comparison.follows({"not": {"required": [name]}}, old):
         return  # no old object has it

@@ -22,6 +22,9 @@ from registry.compatibility.reasons import Kind, Reason, unique
 _MAX_COMPARISONS = 5_000
 """Pairs of parts that one comparison looks at; beyond that it says that it could not decide."""
 
+_MAX_REASONS = 100
+"""Reasons that are told of one part: definitions that double at each level would repeat one of theirs without end."""
+
 _LIMITS: Mapping[str, tuple[Kind, Kind]] = {
     "maxLength": (Kind.MAX_LENGTH_ADDED, Kind.MAX_LENGTH_DECREASED),
     "minLength": (Kind.MIN_LENGTH_ADDED, Kind.MIN_LENGTH_INCREASED),
@@ -54,7 +57,7 @@ _NUMBERS = ("integer", "number")
 
 
 def compare_json(new: Schema, old: Schema, *, lenient: bool = False) -> list[Reason]:
-    """Return every reason why an instance of `old` need not be one of `new`; none means that all are.
+    """Return the reasons why an instance of `old` need not be one of `new`, 100 at most; none means that all are.
 
     Args:
         lenient: let a change of shape pass, and the addition of an optional property to an open content model.
@@ -100,7 +103,7 @@ class Comparison:
         depth = len(self._assumed)
         self._assumed[pair] = depth
         outer, self._leaned_on = self._leaned_on, depth
-        reasons = self._settled(new, Old(old, self.old))
+        reasons = sorted(self._settled(new, Old(old, self.old)), key=lambda reason: reason.is_shape)[:_MAX_REASONS]
         del self._assumed[pair]
         # An agreement that leans on an assumption further out holds only if that one does; a reason always holds.
         if reasons or self._leaned_on >= depth:
@@ -109,8 +112,11 @@ class Comparison:
         return reasons
 
     def follows(self, assertion: Schema, old: Old) -> bool:
-        """Tell whether an assertion of the new schema is proven to hold of every old value."""
-        return self.prover.covers(assertion, old.schema)
+        """Tell whether an assertion of the new schema is proven to hold of every old value.
+
+        What the old schema says without parts of its own comes first: it is quick, and proves where the parts confuse.
+        """
+        return self.prover.covers(assertion, old.plainly) or self.prover.covers(assertion, old.schema)
 
     def nested(self, new: Schema, old: Schema, path: str, *, is_proven: bool = False) -> list[Reason]:
         """Return the reasons of a part, placed at `path`; where values are proven to fit, those of its shape alone."""
@@ -124,6 +130,8 @@ class Comparison:
         reasons = list(self._shapes(parts, old))
         if any(part is NOTHING for part in parts):
             reasons.append(_type_changed("nothing", old, is_shape=False))
+        elif old.union and old.shape == "union" and not any(_is_union(part) for part in parts):
+            reasons += [reason for branch in old.union[1] for reason in self.compare(new, branch)]
         else:
             for part in parts:
                 reasons += self._assertions(part, old)
@@ -151,7 +159,7 @@ class Comparison:
         elif before == "enum":
             changed = not any("enum" in part for part in parts) and shape != "union"
         else:
-            changed = before == "union" and not any("anyOf" in part or "oneOf" in part for part in parts)
+            changed = before == "union" and not any(map(_is_union, parts))
         if changed:
             yield _type_changed(shape, old, is_shape=True)
         elif shape == before == "typed" and old.types == {"array"}:
@@ -204,7 +212,8 @@ class Comparison:
                 continue
             before = old.value(keyword)
             kind = added if before is None else tightened
-            message = f"{keyword} was {'absent' if before is None else canonical(before)}, now it is {canonical(new[keyword])}"
+            was = "absent" if before is None else canonical(before)
+            message = f"{keyword} was {was}, now it is {canonical(new[keyword])}"
             yield Reason(kind, f"/{keyword}", before, new[keyword], message)
 
     def _groups(self, new: Conjunct, old: Old) -> Iterator[Reason]:
@@ -227,6 +236,10 @@ class Comparison:
         text = self.new.text(group)
         said = ({keyword: part[keyword] for keyword in group if keyword in part} for part in old.parts)
         return any(text == self.old.text(same) for same in said)
+
+
+def _is_union(part: Conjunct) -> bool:
+    return "anyOf" in part or "oneOf" in part
 
 
 def placed(reason: Reason, path: str) -> Reason:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import jsonschema_rs
 
-from registry.compatibility.document import ASSERTIONS, Schema, SchemaDocument
+from registry.compatibility.document import ASSERTIONS, PLAIN, Schema, SchemaDocument
 
 Conjunct = Mapping[str, Any]
 """Assertions that hold together, without references, `allOf` and unions of one."""
@@ -71,6 +71,11 @@ class Old:
     @cached_property
     def shape(self) -> Shape:
         return shape_of(self.parts)
+
+    @cached_property
+    def plainly(self) -> Schema:
+        """What is said without parts: a wider schema that is easy to reason about."""
+        return together([{name: part[name] for name in part if name in PLAIN} for part in self.parts])
 
     @cached_property
     def types(self) -> set[str]:

@@ -6,7 +6,10 @@ The names are those of Confluent's and Karapace's registries and of Avro's own c
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from typing import Any
+from typing import Any, Literal
+
+Direction = Literal["backward", "forward"]
+"""Who could not read whom: the new version the old one's events, or the old version the new one's."""
 
 
 class Kind(StrEnum):
@@ -101,6 +104,7 @@ class Reason:
         old: what was said there before; None for nothing.
         new: what is said there now; None for nothing.
         message: one sentence.
+        direction: a reason of `forward` is told from the old version's side: its reader meets the new version's events.
         is_shape: every old value still fits, but in another shape: strict comparison refuses, lenient does not.
     """
 
@@ -110,14 +114,23 @@ class Reason:
     new: Any
     message: str
     is_shape: bool = False
+    direction: Direction = "backward"
 
     def __str__(self) -> str:
-        return f"{self.kind} at {self.path or '/'}: {self.message}"
+        forward = "for the version before, " if self.direction == "forward" else ""
+        return f"{self.kind} at {self.path or '/'}: {forward}{self.message}"
 
     def as_json(self) -> dict[str, Any]:
-        return {"kind": str(self.kind), "path": self.path, "old": self.old, "new": self.new, "message": self.message}
+        return {
+            "kind": str(self.kind),
+            "direction": self.direction,
+            "path": self.path,
+            "old": self.old,
+            "new": self.new,
+            "message": self.message,
+        }
 
 
 def unique(reasons: Iterable[Reason]) -> list[Reason]:
     """Return each reason once, in order; the values they quote may be of any JSON type."""
-    return list({(reason.kind, reason.path, reason.message): reason for reason in reasons}.values())
+    return list({(reason.direction, reason.kind, reason.path, reason.message): reason for reason in reasons}.values())
