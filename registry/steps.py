@@ -1,14 +1,15 @@
-"""The step language: where an episode goes after a step, parsed.
+"""The step language: where an episode goes after a step, parsed and printed.
 
-A superset of the blueprint's. As an object::
+A superset of the blueprint's (docs/step-language.md has an example of each). As an object::
 
     {"goto": "F-02" | ["F-02", "F-06"] | "END"}
     {"if": [{"expr": "pass == true", "goto": "F-04"}, ...], "else": "F-03"}
 
 each with, as needed, `"on_error": target`, `"await": {"event": topic, "correlate": {member: "${expression}"},
 "timeout_h": hours, "on_timeout": target}`, `"join": "all" | "any"` (how branches that meet here are joined; without it
-each goes on alone) and `"compensate": step` (what undoes this one). As a string, the way the blueprint's tables write
-it: `→ F-02`, `END`, `pass→F-04; fail→F-03`.
+each goes on alone), `"compensate": step` (what undoes this one) and `"loop": {"max_visits": n, "on_exhausted": target}`
+(an episode enters the step n times at most and goes to the target instead of entering once more). As a string, the way
+the blueprint's tables write it: `→ F-02`, `END`, `pass→F-04; fail→F-03`.
 """
 
 import re
@@ -27,6 +28,8 @@ Targets = tuple[str, ...]
 _WORDS = {"pass": "output.pass == true", "fail": "output.pass == false"}
 _CLAUSE = re.compile(r"(pass|fail)?\s*(?:→|->)\s*(\S+)")
 _JOINS = ("all", "any")
+MAX_VISITS = 1_000
+"""Bound of a loop at most: the engine stops an episode after as many step runs."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,14 @@ class Await:
 
 
 @dataclass(frozen=True)
+class Loop:
+    """The bound of every loop through the step: entered `max_visits` times, an episode goes to `on_exhausted`."""
+
+    max_visits: int
+    on_exhausted: Targets
+
+
+@dataclass(frozen=True)
 class StepLogic:
     """What follows a step: `goto`, or the first of `branches` that holds, or `otherwise`; on an error `on_error`."""
 
@@ -62,6 +73,7 @@ class StepLogic:
     awaits: Await | None = None
     join: str | None = None
     compensate: str | None = None
+    loop: Loop | None = None
 
     def ways(self) -> Iterator[tuple[str, str]]:
         """Yield (path within the document, target) of every way on; `END` included, compensation not."""
@@ -69,6 +81,8 @@ class StepLogic:
         named += [(f"/if/{index}/goto", branch.goto) for index, branch in enumerate(self.branches)]
         if self.awaits:
             named.append(("/await/on_timeout", self.awaits.on_timeout))
+        if self.loop:
+            named.append(("/loop/on_exhausted", self.loop.on_exhausted))
         for path, targets in named:
             for target in targets:
                 yield path, target
@@ -96,6 +110,56 @@ def parse_logic(value: Any) -> StepLogic:
     return logic
 
 
+def format_logic(logic: StepLogic) -> dict[str, Any]:
+    """Return the object that states `logic`, as parsed JSON: what `parse_logic` reads as the same logic.
+
+    Members stand in one order, a single target is a string, and short forms are written out.
+    """
+    stated: dict[str, Any] = {}
+    if logic.goto:
+        stated["goto"] = _printed(logic.goto)
+    if logic.branches:
+        stated["if"] = [{"expr": branch.condition.text, "goto": _printed(branch.goto)} for branch in logic.branches]
+    if logic.otherwise:
+        stated["else"] = _printed(logic.otherwise)
+    if logic.on_error:
+        stated["on_error"] = _printed(logic.on_error)
+    if logic.awaits:
+        stated["await"] = {
+            "event": logic.awaits.event,
+            "correlate": {member: template.source for member, template in logic.awaits.correlate.items()},
+            "timeout_h": logic.awaits.timeout_h,
+            "on_timeout": _printed(logic.awaits.on_timeout),
+        }
+    if logic.join:
+        stated["join"] = logic.join
+    if logic.compensate:
+        stated["compensate"] = logic.compensate
+    if logic.loop:
+        stated["loop"] = {"max_visits": logic.loop.max_visits, "on_exhausted": _printed(logic.loop.on_exhausted)}
+    return stated
+
+
+def format_short(logic: StepLogic) -> str | None:
+    """Return the short form of the blueprint's tables, None where `logic` says more than it can."""
+    stated = format_logic(logic)
+    if stated == {"goto": END}:
+        return END
+    if stated.keys() == {"goto"} and isinstance(stated["goto"], str):
+        text = f"→ {stated['goto']}"
+    elif stated.keys() == {"if"}:
+        words = {text: word for word, text in _WORDS.items()}
+        text = "; ".join(f"{words.get(branch['expr'])}→{branch['goto']}" for branch in stated["if"])
+    else:
+        return None
+    # A target that a clause cannot hold, or another condition than pass and fail, does not come back.
+    return text if _from_text(text) == stated else None
+
+
+def _printed(targets: Targets) -> str | list[str]:
+    return targets[0] if len(targets) == 1 else list(targets)
+
+
 def _from_text(text: str) -> Any:
     """Return the object that a short form stands for; the tables' typeset hyphens count as hyphens."""
     text = text.replace("\u2011", "-").strip()
@@ -121,7 +185,7 @@ class _Parser:
 
     def logic(self, value: Any) -> StepLogic:
         members = self.members(
-            "", value, required=(), optional=("goto", "if", "else", "on_error", "await", "join", "compensate")
+            "", value, required=(), optional=("goto", "if", "else", "on_error", "await", "join", "compensate", "loop")
         )
         if ("goto" in members) == ("if" in members) and isinstance(value, Mapping):
             self.fault("", 'needs either "goto" or "if"', 'say where the episode goes next, {"goto": "END"} to end it')
@@ -135,6 +199,7 @@ class _Parser:
             awaits=self.awaits(members["await"]) if "await" in members else None,
             join=self.join(members.get("join")),
             compensate=self.compensate(members.get("compensate")),
+            loop=self.loop(members["loop"]) if "loop" in members else None,
         )
 
     def members(
@@ -225,3 +290,12 @@ class _Parser:
             self.fault("/compensate", "names no step", "write the id of the step that undoes this one")
             return None
         return value
+
+    def loop(self, value: Any) -> Loop | None:
+        members = self.members("/loop", value, required=("max_visits", "on_exhausted"))
+        max_visits = members.get("max_visits")
+        is_bound = isinstance(max_visits, int) and not isinstance(max_visits, bool) and 1 <= max_visits <= MAX_VISITS
+        if "max_visits" in members and not is_bound:
+            self.fault("/loop/max_visits", "is no number of visits", f"write a whole number from 1 to {MAX_VISITS:,}")
+        on_exhausted = self.targets("/loop/on_exhausted", members.get("on_exhausted"))
+        return Loop(max_visits, on_exhausted) if isinstance(max_visits, int) and is_bound and on_exhausted else None

@@ -157,9 +157,12 @@ def execute(
         now: moment up to which waits may time out; a later deadline keeps its episode open.
 
     Raises:
-        PlanNotExecutable: the plan runs steps side by side.
+        PlanNotExecutable: the plan runs steps side by side, undoes a step or bounds a loop.
     """
     for step in plan.steps:
+        if step.logic.loop or step.logic.compensate:
+            what = "loop" if step.logic.loop else "compensate"
+            raise PlanNotExecutable(f"{plan.workflow_id}: {step.step_id} has {what!r}, which is not run yet; remove it")
         if step.logic.join or any(len(targets) > 1 for targets in _ways(step)):
             raise PlanNotExecutable(
                 f"{plan.workflow_id}: {step.step_id} goes to several steps at once; join them into one path"

@@ -31,6 +31,11 @@ class Template:
     def paths(self) -> tuple[MemberPath, ...]:
         return outermost(path for expression in self.expressions for path in expression.paths)
 
+    @property
+    def source(self) -> Any:
+        """The JSON value that compiles to this template."""
+        return _source(self._value)
+
     def evaluate(self, bindings: Mapping[str, Any]) -> Any:
         """Return the JSON value over `bindings`.
 
@@ -101,6 +106,18 @@ def _closing_brace(text: str, start: int) -> int:
                 return token.start()
             depth -= 1
     raise ExpressionFault("does_not_compile", f"{text!r} opens '${{' and does not close it; write '$${{' for the text")
+
+
+def _source(value: Any) -> Any:
+    if isinstance(value, Expression):
+        return f"${{{value.text}}}"
+    if isinstance(value, _Text):
+        return "".join(map(_source, value.parts))
+    if isinstance(value, str):
+        return value.replace("${", "$${")
+    if isinstance(value, dict):
+        return {key: _source(item) for key, item in value.items()}
+    return [_source(item) for item in value] if isinstance(value, list) else value
 
 
 def _render(value: Any, bindings: Mapping[str, Any]) -> Any:

@@ -4,9 +4,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from guard.canonical import canonical, parse
 from registry.documents import DocumentRefused
-from registry.steps import END, parse_logic
+from registry.steps import END, MAX_VISITS, format_logic, format_short, parse_logic
 
 
 def refusals(value: Any) -> dict[str, str]:
@@ -119,6 +122,15 @@ AWAIT = {"event": "t", "correlate": {"a": "${episode.id}"}, "timeout_h": 1, "on_
         ({"goto": "A", "join": "some"}, "/join"),
         ({"goto": "A", "compensate": "END"}, "/compensate"),
         ({"goto": "A", "compensate": ["B"]}, "/compensate"),
+        ({"goto": "A", "loop": 3}, "/loop"),
+        ({"goto": "A", "loop": {"max_visits": 3}}, "/loop/on_exhausted"),
+        ({"goto": "A", "loop": {"on_exhausted": "B"}}, "/loop/max_visits"),
+        ({"goto": "A", "loop": {"max_visits": 0, "on_exhausted": "B"}}, "/loop/max_visits"),
+        ({"goto": "A", "loop": {"max_visits": True, "on_exhausted": "B"}}, "/loop/max_visits"),
+        ({"goto": "A", "loop": {"max_visits": Decimal("2.5"), "on_exhausted": "B"}}, "/loop/max_visits"),
+        ({"goto": "A", "loop": {"max_visits": MAX_VISITS + 1, "on_exhausted": "B"}}, "/loop/max_visits"),
+        ({"goto": "A", "loop": {"max_visits": 3, "on_exhausted": []}}, "/loop/on_exhausted"),
+        ({"goto": "A", "loop": {"max_visits": 3, "on_exhausted": "B", "times": 3}}, "/loop/times"),
     ],
 )
 def test_what_is_wrong_is_located(value: Any, path: str) -> None:
@@ -140,3 +152,85 @@ def test_all_faults_of_a_step_are_named_at_once() -> None:
         "/await/timeout_h",
         "/await/on_timeout",
     }
+
+
+def test_a_loops_bound_is_read_and_is_a_way_on() -> None:
+    """Whoever walks the graph must see where a spent loop leads."""
+    logic = parse_logic({"goto": "A", "loop": {"max_visits": 3, "on_exhausted": "F-03"}})
+    assert (logic.loop.max_visits, logic.loop.on_exhausted) == (3, ("F-03",))
+    assert ("/loop/on_exhausted", "F-03") in list(logic.ways())
+
+
+STEP_IDS = st.from_regex(r"[A-Z][A-Z0-9/._-]{0,5}", fullmatch=True).filter(lambda step_id: step_id != END)
+TARGETS = STEP_IDS | st.just(END) | st.lists(STEP_IDS, min_size=1, max_size=3, unique=True)
+CONDITIONS = st.sampled_from(
+    ["pass == true", "output.pass == true", "trigger.n > 1 && 'a}' != \"{\"", " x in ['→', 'é'] ", "has(output.a)"]
+)
+PARAMETERS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "$", "$${x}", "${ trigger.a }", "a ${trigger.a}$ $${b} ${{'k': 1}.k}", "$$${c}", "${'}'}"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+AWAITS = st.fixed_dictionaries(
+    {
+        "event": st.text(min_size=1, max_size=5),
+        "correlate": st.dictionaries(st.text(max_size=3), PARAMETERS, min_size=1, max_size=2),
+        "timeout_h": st.integers(1, 10**6) | st.decimals("0.001", "99999", places=3),
+        "on_timeout": TARGETS,
+    }
+)
+BRANCHES = st.lists(st.fixed_dictionaries({"expr": CONDITIONS, "goto": TARGETS}), min_size=1, max_size=3)
+LOGICS = st.builds(
+    lambda way, more: {**way, **more},
+    st.fixed_dictionaries({"goto": TARGETS}) | st.fixed_dictionaries({"if": BRANCHES}, optional={"else": TARGETS}),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "on_error": TARGETS,
+            "await": AWAITS,
+            "join": st.sampled_from(["all", "any"]),
+            "compensate": STEP_IDS,
+            "loop": st.fixed_dictionaries({"max_visits": st.integers(1, MAX_VISITS), "on_exhausted": TARGETS}),
+        },
+    ),
+)
+
+
+@given(LOGICS)
+def test_what_is_printed_is_read_as_the_same_logic(value: dict[str, Any]) -> None:
+    """An editor, a diff and a picture print steps; a member lost on the way is another workflow."""
+    logic = parse_logic(value)
+    printed = format_logic(logic)
+    assert parse_logic(printed) == logic
+    assert parse_logic(parse(canonical(printed))) == logic
+    assert format_logic(parse_logic(printed)) == printed, "printing is canonical: once is enough"
+    assert printed.keys() == value.keys()
+
+
+@given(LOGICS)
+def test_a_short_form_says_all_or_is_none(value: dict[str, Any]) -> None:
+    """`→ F-02` in a table must not hide an `on_error`."""
+    logic = parse_logic(value)
+    short = format_short(logic)
+    assert short is None or parse_logic(short) == logic
+
+
+@pytest.mark.parametrize(
+    ("value", "short"),
+    [
+        ({"goto": "END"}, "END"),
+        ("→ F‑02", "→ F-02"),
+        ("pass→F‑04; fail→F‑03", "pass→F-04; fail→F-03"),
+        ({"if": [{"expr": "output.pass == true", "goto": "END"}]}, "pass→END"),
+        ({"goto": ["A", "B"]}, None),
+        ({"goto": "A", "on_error": "B"}, None),
+        ({"if": [{"expr": "amount > 1", "goto": "A"}], "else": "B"}, None),
+    ],
+)
+def test_the_short_form_is_that_of_the_blueprints_tables(value: Any, short: str | None) -> None:
+    """Whoever reads the tables reads the listing."""
+    assert format_short(parse_logic(value)) == short

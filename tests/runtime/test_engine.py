@@ -608,6 +608,20 @@ def test_a_plan_with_steps_side_by_side_is_refused(logic: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("member", "logic"),
+    [
+        ("loop", {"goto": "B", "loop": {"max_visits": 2, "on_exhausted": "C"}}),
+        ("compensate", {"goto": "B", "compensate": "C"}),
+    ],
+)
+def test_what_is_not_run_yet_is_refused_by_name(member: str, logic: Any) -> None:
+    """An effect that the plan promises to undo would stay, and a bound would be the engine's, not the author's."""
+    planned = plan(step("A", logic), step("B", "END"), step("C", "END"))
+    with pytest.raises(PlanNotExecutable, match=f"WF-TEST-001: A has '{member}'"):
+        run(planned, episodes({}), {"SK-TEST-001": always()})
+
+
+@pytest.mark.parametrize(
     "logic",
     [
         {"if": [{"expr": "true", "goto": "END"}], "else": ["B", "C"]},
