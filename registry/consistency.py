@@ -1,7 +1,7 @@
 """Checks between documents that come together, and against what the registry holds."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -13,7 +13,7 @@ from lake.spec import TableSpec
 from lake.tables import ROLE, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
 from registry.checks import Known, check_workflow
 from registry.database import SPECS, TABLES, fetch
-from registry.documents import EventSchema, Fault, Received, SkillNode, Workflow
+from registry.documents import Argument, EventSchema, Fault, Received, SkillNode, Workflow
 from registry.objects import Row, current_documents
 
 _BY_NAME = {spec.name: spec for spec in SPECS}
@@ -66,17 +66,53 @@ def latest_schemas(connection: sa.Connection) -> dict[str, tuple[int, str]]:
 
 
 def _known(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Known:
-    skills = {name: skill.body.signature for name, skill in current_documents(connection, SkillNode).items()}
+    skills = {name: skill.body for name, skill in current_documents(connection, SkillNode).items()}
     schemas = {subject: parse(text) for subject, (_, text) in latest_schemas(connection).items()}
     for document in documents:
         if isinstance(document.body, SkillNode):
-            skills[document.body.skill_id] = document.body.signature
+            skills[document.body.skill_id] = document.body
     for schema in sorted((d.body for d in documents if isinstance(d.body, EventSchema)), key=lambda body: body.version):
         schemas[schema.subject] = schema.schema_
     roles = _stored(connection, ROLE, ("role_id",)) | {
         (document.body.object_id,) for document in documents if document.body.spec is ROLE
     }
-    return Known(skills, {role for (role,) in roles}, schemas)
+    return Known(
+        skills={name: skill.signature for name, skill in skills.items()},
+        roles={role for (role,) in roles},
+        schemas=schemas,
+        effects={name: skill.runtime_binding.effects for name, skill in skills.items()},
+        calls=_calls(connection, documents, skills),
+    )
+
+
+def _calls(
+    connection: sa.Connection, documents: Sequence[Received[Any]], skills: Mapping[str, SkillNode]
+) -> dict[str, set[str]] | None:
+    """Return which workflow calls which by name, None if no document calls any."""
+    naming = {
+        skill_id: {name for arg in skill.signature.args if arg.references == "workflow" for name in _names(arg)}
+        for skill_id, skill in skills.items()
+    }
+    calling = {skill_id for skill_id, names in naming.items() if names}
+    workflows = [document.body for document in documents if isinstance(document.body, Workflow)]
+    if not any(step.skill_id in calling for workflow in workflows for step in workflow.steps):
+        return None
+    new = {workflow.workflow_id for workflow in workflows}
+    table = TABLES[STEP_ACTION.name]
+    callers = sa.select(table.c.workflow_id).where(table.c.skill_id.in_(calling)).distinct()
+    for (caller,) in fetch(connection, callers):
+        if caller not in new:
+            stored = current_documents(connection, Workflow, workflow_id=caller)
+            workflows += [received.body for received in stored.values()]
+    calls: dict[str, set[str]] = {caller: set() for (caller,) in _stored(connection, WORKFLOW, ("workflow_id",))}
+    for workflow in workflows:
+        given = (step.parameters.get(name) for step in workflow.steps for name in naming.get(step.skill_id, ()))
+        calls[workflow.workflow_id] = {name for name in given if isinstance(name, str)}
+    return calls
+
+
+def _names(argument: Argument) -> tuple[str, ...]:
+    return (argument.name, *argument.aliases)
 
 
 def _stored(

@@ -110,6 +110,12 @@ def _is_type(name: str) -> str:
     return name
 
 
+def container_of(type_name: str) -> tuple[str, str] | None:
+    """Return `array` or `map` and the type of what it holds, None for a scalar's type."""
+    container = _CONTAINER.fullmatch(type_name)
+    return (container[1], container[2]) if container else None
+
+
 def fits(value: Any, type_name: str) -> bool:
     """Tell whether parsed JSON is of a signature's type."""
     if scalar := _SCALARS.get(type_name):
@@ -182,7 +188,7 @@ class Argument(_Closed):
     required: bool = False
     default: Any = None
     aliases: Texts = ()
-    references: Annotated[str, _matching(re.compile("role"), "role")] | None = None
+    references: Annotated[str, _matching(re.compile("role|workflow"), "role or workflow")] | None = None
 
     @property
     def has_default(self) -> bool:
@@ -290,11 +296,16 @@ class StepAction(Document):
 
 
 class Selector(_Closed):
-    """What a trigger listens to: a topic, narrowed by a condition on the payload (`trigger`), or a cron schedule."""
+    """What a trigger listens to: a topic, narrowed by a condition on the payload (`trigger`), or a cron schedule.
+
+    `timezone` is the schedule's IANA zone, UTC if absent; `auth` the secret by which a webhook's sender proves itself.
+    """
 
     topic: str | None = None
     condition: str | None = None
     cron: str | None = None
+    timezone: str | None = None
+    auth: SecretRef | None = None
 
 
 class Trigger(Document):

@@ -56,6 +56,7 @@ class Expression:
         equals: path and literal of an expression of the form `path == literal`, for the proof that branches are total.
         is_path: it is nothing but a member path.
         reads: every member path, those within others included.
+        tested: those of `reads` that may be absent, as they stand in a `has(...)` or behind a `?`.
         comparisons: members compared with literals.
         rewritten: the text with bare names written out.
     """
@@ -65,6 +66,7 @@ class Expression:
     equals: tuple[MemberPath, bool | str] | None = None
     is_path: bool = False
     reads: tuple[MemberPath, ...] = ()
+    tested: tuple[MemberPath, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     rewritten: str = ""
     _program: Any = field(default=None, repr=False, compare=False)
@@ -145,13 +147,14 @@ def compile_expression(
     try:
         program = env.compile(rewritten, disable_check=not checked)
     except RuntimeError as error:
-        raise _compile_fault(text, error) from None
+        raise compile_fault(text, error) from None
     return Expression(
         text=text,
         paths=outermost(reads.paths),
         equals=reads.equals,
         is_path=bare is not None and reads.is_path,
         reads=tuple(sorted(reads.paths)),
+        tested=tuple(sorted(reads.tested)),
         comparisons=tuple(reads.comparisons),
         rewritten=rewritten,
         _program=program,
@@ -191,10 +194,11 @@ def _parsed(env: cel.Env, text: str) -> bytes:
         text.encode()  # what is no Unicode is no argument for the runtime
         return AnyMessage.FromString(env.compile(text, disable_check=True).serialize()).value
     except (RuntimeError, UnicodeEncodeError) as error:
-        raise _compile_fault(text, error) from None
+        raise compile_fault(text, error) from None
 
 
-def _compile_fault(text: str, error: Exception) -> ExpressionFault:
+def compile_fault(text: str, error: Exception) -> ExpressionFault:
+    """Return the fault that the compiler's error about `text` is."""
     reason = str(error).splitlines()[0].removeprefix("INVALID_ARGUMENT: ").removeprefix("ERROR: <input>:")
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return ExpressionFault("does_not_compile", f"{shown!r} does not compile at {reason}")
