@@ -431,7 +431,8 @@ def _any_value(schema: Any, root: Schema, depth: int) -> Any:
     try:
         return _values(schema, root, {}, depth)[0]
     except (_NotMade, IndexError):
-        return "a"
+        kind = schema.get("type") if isinstance(schema, Mapping) else None
+        return {"object": {}, "array": []}.get(str(kind), "a")
 
 
 def _combined(options: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
@@ -465,7 +466,7 @@ def _arrays(schema: Schema, root: Schema, depth: int) -> list[Any]:
     lists = [[*first, value] for value in values]
     lists = [[*one, *itertools.islice(itertools.cycle(values), max(0, least - len(one)))] for one in lists]
     lists += [[*first, *values], first, []]
-    return [one for one in lists if least <= len(one) <= most]
+    return [one for place, one in enumerate(lists) if least <= len(one) <= most and one not in lists[:place]]
 
 
 def _texts(schema: Schema) -> list[Any]:
