@@ -5,7 +5,7 @@ right one; one that states another is refused with the right one in the message.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -14,7 +14,7 @@ from typing import Any, Generic
 import sqlalchemy as sa
 
 from guard.canonical import canonical, parse
-from registry.comparison import Comparison, Surroundings, compare, next_semver
+from registry.comparison import Change, Comparison, Surroundings, compare, next_semver
 from registry.consistency import inconsistencies
 from registry.documents import (
     D,
@@ -89,7 +89,7 @@ def surroundings(connection: sa.Connection, coming: Sequence[Received[Any]] = ()
     return Surroundings(skill=skill, workflow=workflow)
 
 
-def read_incoming(incoming: Sequence[Incoming[Any]], faults: list[Fault]) -> Iterator[Received[Any]]:
+def read_incoming(incoming: Iterable[Incoming[Any]], faults: list[Fault]) -> Iterator[Received[Any]]:
     """Yield the texts that are documents; what keeps others from being one is added to `faults`."""
     for item in incoming:
         try:
@@ -111,11 +111,19 @@ def _read(item: Incoming[D]) -> Received[D]:
 
 
 def draft(
-    connection: sa.Connection, documents: Sequence[Received[Any]], faults: list[Fault], *, now: datetime
+    connection: sa.Connection,
+    documents: Sequence[Received[Any]],
+    faults: list[Fault],
+    *,
+    now: datetime,
+    skips_unchanged: bool = False,
 ) -> list[Draft[Any]]:
     """Return documents as drafts, consistent among themselves and with the registry.
 
     Everything that keeps them from becoming current is added to `faults`; they are drafts only if nothing was.
+
+    Args:
+        skips_unchanged: leave out what says what is current already, instead of calling it a fault.
     """
     around = surroundings(connection, documents)
     ids: dict[type[Document], set[str]] = defaultdict(set)
@@ -125,7 +133,16 @@ def draft(
     drafts: list[Draft[Any]] = []
     for received in documents:
         base = stored[type(received.body)].get(received.body.object_id)
-        found = _first(received) if base is None else _next(received, base, around)
+        if base is None:
+            drafts.append(_first(received))
+            continue
+        comparison = compare(base.received, received, around)
+        if comparison.change is None:
+            problem = f"says what version {base.version}, the current one, says already"
+            if not skips_unchanged:
+                faults.append(Fault(received.name, "", problem, "change something, or leave it as it is"))
+            continue
+        found = _next(received, base, comparison, comparison.change)
         if isinstance(found, Fault):
             faults.append(found)
         else:
@@ -146,27 +163,23 @@ def _first(received: Received[D]) -> Draft[D]:
     return Draft(numbered, received.body.object_version, INITIAL, None, Comparison(()))
 
 
-def _next(received: Received[Any], base: Current[Any], around: Surroundings) -> Draft[Any] | Fault:
-    comparison = compare(base.received, received, around)
-    if comparison.change is None:
-        problem = f"says what version {base.version}, the current one, says already"
-        return Fault(received.name, "", problem, "change something, or leave it as it is")
+def _next(received: Received[Any], base: Current[Any], comparison: Comparison, change: Change) -> Draft[Any] | Fault:
     body = received.body
     if isinstance(body, EventSchema):
-        semver = next_semver(base.received.body.semver, comparison.change)
+        semver = next_semver(base.received.body.semver, change)
         expected: dict[str, Any] = {"version": base.received.body.version + 1, "semver": semver}
     elif is_numbered(type(body)):
-        expected = {"version": next_semver(base.version, comparison.change)}
+        expected = {"version": next_semver(base.version, change)}
     else:
-        return Draft(received, str(int(base.version) + 1), comparison.change, base.version, comparison)
+        return Draft(received, str(int(base.version) + 1), change, base.version, comparison)
     for name, number in expected.items():
         stated = received.value.get(name, number)
         if stated not in (number, base.received.value[name]):
             heaviest = comparison.differences[0]
-            problem = f"is {stated}, but compared with {base.version} this is a {comparison.change} change: {heaviest}"
+            problem = f"is {stated}, but compared with {base.version} this is a {change} change: {heaviest}"
             return Fault(received.name, f"/{name}", problem, f"write {number}, or leave the member out")
     numbered = received if received.value.items() >= expected.items() else _numbered(received, **expected)
-    return Draft(numbered, str(expected["version"]), comparison.change, base.version, comparison)
+    return Draft(numbered, str(expected["version"]), change, base.version, comparison)
 
 
 def _numbered(received: Received[D], **numbers: Any) -> Received[D]:

@@ -1,46 +1,36 @@
-"""Loading: the pack of shipped objects into the registry, and workflows that a log tells of.
+"""Loading: packs of documents into the registry, and workflows that a log tells of.
 
-A pack is loaded whole or not at all. It only adds what is absent: an object that is in the registry, in whatever
-version, got there by a publication or an earlier pack, and a file does not overrule that.
+A pack is taken whole or not at all. The one that is shipped becomes current at once, since somebody must be there to
+approve the first change; it only adds what the registry lacks: what is there got there by a publication or an earlier
+pack, and a file does not overrule that (docs/adr). Every other pack enters as drafts.
 """
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
-from guard.canonical import canonical, digest, digest_text
+from guard.canonical import canonical
 from lake.tables import OBJECT_VERSION, STEP_ACTION, WORKFLOW
 from registry import pack
 from registry.consistency import inconsistencies, latest_schemas
-from registry.database import SPECS, TABLES, Registry, fetch, insert, insert_missing, upsert
-from registry.documents import (
-    Agent,
-    Document,
-    DocumentRefused,
-    EventSchema,
-    Fault,
-    OntologyNode,
-    Policy,
-    Received,
-    Role,
-    RoleSkill,
-    SkillNode,
-    Workflow,
-    read_document,
-)
+from registry.database import TABLES, Registry, fetch, insert, insert_missing, upsert
+from registry.documents import DocumentRefused, Fault, Received, SkillNode, Workflow, read_document
+from registry.drafts import INITIAL, read_incoming
 from registry.objects import NotRegistered, current_documents, rows_of, version_row
 from registry.outbox import announce_versions
+from registry.packs import Pack, PackRefused, read_pack
+from registry.permissions import Principal
+from registry.publication import Submitted, submit_all
 from registry.steps import END
+from registry.versions import BOOTSTRAP, IMPORT, KINDS, NewVersion, write_versions
 
-BOOTSTRAP = "bootstrap"
-IMPORT = "import"
 LOG_PREFIX = "WF-LOG-"
 PLACEHOLDER_SKILL = "SK-EXT-000"
 PLACEHOLDER_AGENT = "AG-EXTERNAL"
@@ -52,28 +42,7 @@ NO_TOPICS = ("api.", "telemetry.")
 PACK = pack.FOLDER
 """The pack that is shipped."""
 
-_LISTS: Mapping[str, type[Document]] = {
-    "roles.json": Role,
-    "role_skills.json": RoleSkill,
-    "agents.json": Agent,
-    "ontology.json": OntologyNode,
-}
-_FOLDERS: Mapping[str, type[Document]] = {
-    "skills": SkillNode,
-    "policies": Policy,
-    "event_schemas": EventSchema,
-    "workflows": Workflow,
-}
-
-
-class PackRefused(ValueError):
-    """A pack that was not loaded; `faults` holds everything that is wrong with it, and nothing was written."""
-
-    def __init__(self, folder: Path, faults: Sequence[Fault]) -> None:
-        lines = "\n".join(f"  {fault}" for fault in faults)
-        super().__init__(f"the pack {folder} was refused, nothing was written; {len(faults)} faults:\n{lines}")
-        self.folder = folder
-        self.faults = tuple(faults)
+log = logging.getLogger("rwcm.registry")
 
 
 @dataclass(frozen=True)
@@ -91,18 +60,38 @@ class PackLoaded:
     documents: Mapping[str, int]
 
 
-def load_pack(registry: Registry, folder: Path, *, actor: str, now: datetime) -> PackLoaded:
-    """Add the objects of a pack that the registry does not hold yet, all of them or none.
+@dataclass(frozen=True)
+class PackSubmitted:
+    """What submitting a pack did.
+
+    Attributes:
+        digest: names the pack's content.
+        read: documents that the pack holds.
+        drafts: those that change something, in an order in which they can be published.
+    """
+
+    digest: str
+    read: int
+    drafts: tuple[Submitted, ...]
+
+
+def load_pack(registry: Registry, folder: Path, *, actor: str, now: datetime, is_rehearsal: bool = False) -> PackLoaded:
+    """Add the objects of a pack that the registry does not hold yet, all of them or none, and make them current.
+
+    This is for the pack that is shipped; `submit_pack` takes any other.
+
+    Args:
+        is_rehearsal: check everything and write nothing.
 
     Raises:
         PackRefused: anything in the pack is wrong.
     """
-    files, faults = _read_files(folder)
-    pack_digest = digest({name: digest_text(content) for name, content in files.items()})
-    if not faults and _is_loaded(registry, pack_digest):
-        return PackLoaded(False, pack_digest, {})
-    documents = list(_documents(files, faults))
-    with registry.transaction() as connection:
+    faults: list[Fault] = []
+    found = read_pack(folder, faults, is_whole=True)
+    if not faults and _is_loaded(registry, found.digest):
+        return PackLoaded(False, found.digest, {})
+    documents = _received(found, faults)
+    with registry.read() if is_rehearsal else registry.transaction() as connection:
         existing = _existing(connection)
         added = [document for document in documents if document.identity not in existing]
         rows = [
@@ -113,14 +102,58 @@ def load_pack(registry: Registry, folder: Path, *, actor: str, now: datetime) ->
         faults += inconsistencies(connection, added, rows)
         if faults:
             raise PackRefused(folder, sorted(set(faults)))
-        for spec in SPECS:
-            insert(connection, spec, [row for _, _, its, row in rows if its is spec])
-        versions = [
-            version_row(document, reason=BOOTSTRAP, source=pack_digest, actor=actor, now=now) for document in added
-        ]
-        insert(connection, OBJECT_VERSION, versions)
-        announce_versions(connection, versions)
-    return PackLoaded(bool(added), pack_digest, dict(Counter(document.body.spec.name for document in added)))
+        if not is_rehearsal:
+            versions = [
+                NewVersion(document, document.body.object_version, INITIAL, BOOTSTRAP, found.digest)
+                for document in added
+            ]
+            write_versions(connection, versions, actor=actor, now=now)
+    log.info("%s of %d documents %s", len(added), len(documents), "would be added" if is_rehearsal else "added")
+    return PackLoaded(bool(added), found.digest, dict(Counter(document.body.spec.name for document in added)))
+
+
+def submit_pack(
+    registry: Registry, folder: Path, *, principal: Principal, now: datetime, is_rehearsal: bool = False
+) -> PackSubmitted:
+    """Queue the documents of a pack as drafts, all of them or none; what says what is current already is left out.
+
+    They are consistent among themselves, so a workflow may use a skill of the same pack.
+
+    Args:
+        is_rehearsal: check everything and write nothing.
+
+    Raises:
+        PackRefused: anything in the pack is wrong, or cannot stand beside what the registry holds.
+        Denied: the principal may not propose one of the documents.
+    """
+    faults: list[Fault] = []
+    found = read_pack(folder, faults)
+    documents = _received(found, faults)
+    order = list(KINDS)
+    documents.sort(key=lambda document: order.index(document.body.spec.name))
+    if faults:
+        raise PackRefused(folder, sorted(set(faults)))
+    try:
+        drafts = submit_all(
+            registry,
+            documents,
+            principal=principal,
+            now=now,
+            source=found.digest,
+            skips_unchanged=True,
+            is_rehearsal=is_rehearsal,
+        )
+    except DocumentRefused as refused:
+        raise PackRefused(folder, refused.faults) from None
+    log.info("%d of %d documents %s", len(drafts), len(documents), "would be drafts" if is_rehearsal else "are drafts")
+    return PackSubmitted(found.digest, len(documents), tuple(drafts))
+
+
+def _received(found: Pack, faults: list[Fault]) -> list[Received[Any]]:
+    log.info("reading %d files of %s", len(found.files), found.folder)
+    documents = list(read_incoming(found.documents(faults), faults))
+    log.info("checking %d documents", len(documents))
+    return documents
 
 
 def event_schemas(registry: Registry) -> dict[str, tuple[int, dict[str, Any]]]:
@@ -213,38 +246,7 @@ def _existing(connection: sa.Connection) -> set[tuple[Any, ...]]:
     return set(fetch(connection, sa.select(versions.c.object_type, versions.c.object_id)))
 
 
-def _read_files(folder: Path) -> tuple[dict[str, bytes], list[Fault]]:
-    """Return the pack's files by their path within it, and what cannot be read."""
-    missing = [name for name in _LISTS if not (folder / name).is_file()]
-    missing += [f"{name}/" for name in _FOLDERS if not (folder / name).is_dir()]
-    faults = [Fault(name, "", "is missing from the pack", f"put it into {folder}") for name in missing]
-    paths = [folder / name for name in _LISTS if name not in missing]
-    paths += [path for name in _FOLDERS for path in sorted((folder / name).glob("*.json"))]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}, faults
-
-
 def _is_loaded(registry: Registry, pack_digest: str) -> bool:
     loaded = sa.select(TABLES[OBJECT_VERSION.name]).filter_by(reason=BOOTSTRAP, source=pack_digest).limit(1)
     with registry.read() as connection:
         return bool(fetch(connection, loaded))
-
-
-def _documents(files: Mapping[str, bytes], faults: list[Fault]) -> Iterator[Received[Any]]:
-    """Yield the documents that can be read; what cannot is added to `faults`."""
-    for name, content in files.items():
-        kind = _LISTS.get(name)
-        texts = {name: content}
-        if kind is None:
-            kind = _FOLDERS[name.partition("/")[0]]
-        else:
-            try:
-                items = msgspec.json.decode(content, type=list[msgspec.Raw])
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                faults.append(Fault(name, "", f"is no JSON list: {error}", "write a list of objects in UTF-8"))
-                continue
-            texts = {f"{name}#{index}": bytes(item) for index, item in enumerate(items)}
-        for document, text in texts.items():
-            try:
-                yield read_document(kind, text, name=document)
-            except DocumentRefused as refused:
-                faults += refused.faults

@@ -14,14 +14,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from guard.canonical import canonical
+from guard.canonical import canonical, digest
 from registry.access import check_permission, recorded_denials
 from registry.comparison import Comparison, compare
 from registry.database import Registry
 from registry.documents import Document, DocumentRefused, Fault, Received, Workflow, read_document
 from registry.drafts import Draft, Incoming, draft, read_incoming, surroundings
 from registry.objects import NotRegistered, document_in_version
-from registry.permissions import Principal
+from registry.permissions import Action, Principal, load_permissions
 from registry.proposals import (
     Proposal,
     ProposalClosed,
@@ -29,6 +29,7 @@ from registry.proposals import (
     find,
     mark_published,
     mark_rolled_back,
+    publication_id,
     queue,
     require,
 )
@@ -105,33 +106,54 @@ def submit(
             states a version that is not the one its changes call for; with all its faults.
         Denied: the principal may not propose it.
     """
-    return submit_all(registry, [Incoming(kind, text, name)], principal=principal, now=now)[0]
+    faults: list[Fault] = []
+    documents = list(read_incoming([Incoming(kind, text, name)], faults))
+    if faults:
+        raise DocumentRefused(faults)
+    return submit_all(registry, documents, principal=principal, now=now)[0]
 
 
 def submit_all(
-    registry: Registry, incoming: Sequence[Incoming[Any]], *, principal: Principal, now: datetime, source: str = "file"
+    registry: Registry,
+    documents: Sequence[Received[Any]],
+    *,
+    principal: Principal,
+    now: datetime,
+    source: str = "file",
+    skips_unchanged: bool = False,
+    is_rehearsal: bool = False,
 ) -> list[Submitted]:
     """Queue documents as drafts that are consistent among themselves, all of them or none.
+
+    Args:
+        source: where they come from, such as a pack's digest.
+        skips_unchanged: leave out what says what is current already, instead of refusing it.
+        is_rehearsal: check everything and write nothing.
 
     Raises:
         DocumentRefused: anything is wrong with any of them; with all faults.
         Denied: the principal may not propose one of them.
     """
     faults: list[Fault] = []
-    documents = list(read_incoming(incoming, faults))
-    with recorded_denials(registry, now=now), registry.transaction() as connection:
-        drafts = draft(connection, documents, faults, now=now)
+    with (
+        recorded_denials(registry, now=now),
+        registry.read() if is_rehearsal else registry.transaction() as connection,
+    ):
+        drafts = draft(connection, documents, faults, now=now, skips_unchanged=skips_unchanged)
         if faults:
             raise DocumentRefused(sorted(set(faults)))
-        for one in drafts:
-            _check(connection, principal, "propose", one.received, now)
+        _check(connection, principal, "propose", drafts, now)
         proposals = [
             _proposal(one, {"source": source, "document": one.received.name}, 1, principal.subject_id) for one in drafts
         ]
-        queued = queue(connection, proposals, now=now)
+        queued = (
+            [(publication_id(digest(one.received.value)), False) for one in drafts]
+            if is_rehearsal
+            else queue(connection, proposals, now=now)
+        )
     return [
         Submitted(
-            publication_id,
+            proposal_id,
             one.received.body.spec.name,
             one.received.body.object_id,
             one.version,
@@ -139,7 +161,7 @@ def submit_all(
             one.comparison,
             is_new,
         )
-        for one, (publication_id, is_new) in zip(drafts, queued, strict=True)
+        for one, (proposal_id, is_new) in zip(drafts, queued, strict=True)
     ]
 
 
@@ -228,8 +250,7 @@ def publish_all(
         drafts = draft(connection, documents, faults, now=now)
         if faults:
             raise DocumentRefused(sorted(set(faults)))
-        for one in drafts:
-            _check(connection, principal, "publish", one.received, now)
+        _check(connection, principal, "publish", drafts, now)
         versions = [
             NewVersion(
                 received=one.received,
@@ -282,7 +303,7 @@ def rollback(
         if faults:
             raise DocumentRefused(sorted(set(faults)))
         (one,) = drafts
-        _check(connection, principal, "publish", one.received, now)
+        _check(connection, principal, "publish", drafts, now)
         new = NewVersion(
             received=one.received,
             version=one.version,
@@ -355,11 +376,22 @@ def _lineage(proposal: Queued, received: Received[Any]) -> dict[str, Any]:
 
 
 def _check(
-    connection: sa.Connection, principal: Principal, action: Any, received: Received[Any], now: datetime
+    connection: sa.Connection, principal: Principal, action: Action, drafts: Sequence[Draft[Any]], now: datetime
 ) -> None:
-    body: Document = received.body
-    skills = {step.skill_id for step in body.steps} if isinstance(body, Workflow) else set()
-    check_permission(connection, principal, action, body.spec.name, body.object_id, skills=skills, now=now)
+    permissions = load_permissions(connection, now=now)
+    for one in drafts:
+        body: Document = one.received.body
+        skills = {step.skill_id for step in body.steps} if isinstance(body, Workflow) else set()
+        check_permission(
+            connection,
+            principal,
+            action,
+            body.spec.name,
+            body.object_id,
+            skills=skills,
+            now=now,
+            permissions=permissions,
+        )
 
 
 def _without_version(received: Received[Any]) -> Received[Any]:

@@ -8,7 +8,8 @@ import dagster as dg
 from dagster_project.metadata import column_schema
 from dagster_project.platform import Platform
 from lake.tables import MIRRORED
-from registry.loader import BOOTSTRAP, PACK, load_pack
+from registry.loader import PACK, load_pack
+from registry.versions import BOOTSTRAP
 
 
 @dg.asset(kinds={"sqlite", "json"}, owners=["team:platform"])

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from guard.canonical import parse
 from lake.tables import OBJECT_VERSION, POLICY, ROLE, SKILL_NODE, STEP_ACTION, WORKFLOW
 from registry.database import Registry
-from registry.loader import PACK, PackRefused, event_schemas, load_pack, register_log_workflow
+from registry.loader import PACK, event_schemas, load_pack, register_log_workflow
 from registry.objects import NotRegistered
+from registry.packs import PackRefused
 from registry.tables import SPECS, TABLES
 
 
@@ -290,7 +291,7 @@ def test_a_load_that_fails_in_the_middle_leaves_nothing(
     def fail(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("registry.loader.version_row", fail)
+    monkeypatch.setattr("registry.versions.version_row", fail)
     with pytest.raises(OSError, match="no space"):
         load_pack(registry, PACK, actor="test", now=now)
     assert counts(registry) == {}
@@ -304,9 +305,9 @@ def test_a_load_that_is_killed_in_the_middle_leaves_nothing(tmp_path: Path, now:
         "import os, sys\n"
         "from datetime import UTC, datetime\n"
         "from pathlib import Path\n"
-        "from registry import loader\n"
+        "from registry import loader, versions\n"
         "from registry.database import Registry\n"
-        "loader.version_row = lambda *a, **k: os.kill(os.getpid(), 9)\n"
+        "versions.version_row = lambda *a, **k: os.kill(os.getpid(), 9)\n"
         "loader.load_pack(Registry.open(Path(sys.argv[1])), loader.PACK, actor='a', now=datetime.now(UTC))\n"
     )
     path = tmp_path / "registry.db"

@@ -25,7 +25,6 @@ from lake.tables import (
 from registry.access import Denied, Principal
 from registry.database import TABLES, Registry
 from registry.documents import Document, DocumentRefused, EventSchema, Policy, Role, SkillNode, Workflow, read_document
-from registry.drafts import Incoming
 from registry.loader import PACK, event_schemas
 from registry.objects import NotRegistered
 from registry.plans import load_plan
@@ -465,11 +464,11 @@ def test_objects_that_need_each_other_are_published_together(loaded: Registry, n
     ]
     with pytest.raises(DocumentRefused, match="SK-OCR-002"):
         draft(loaded, workflow, now)
-    incoming = [
-        Incoming(Workflow, json.dumps(workflow), "w.json"),
-        Incoming(SkillNode, json.dumps(skill), "s.json"),
+    documents = [
+        read_document(Workflow, json.dumps(workflow), name="w.json"),
+        read_document(SkillNode, json.dumps(skill), name="s.json"),
     ]
-    first, second = submit_all(loaded, incoming, principal=QA, now=now)
+    first, second = submit_all(loaded, documents, principal=QA, now=now)
     for submitted in (first, second):
         approve(loaded, submitted.publication_id, now)
     with pytest.raises(DocumentRefused, match="SK-OCR-002"):
