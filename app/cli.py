@@ -1,4 +1,4 @@
-"""The command line: `rwcm run`, `backfill`, `query`, `status`."""
+"""The command line: `rwcm run`, `backfill`, `query`, `status`, and the groups of `app.commands`."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from app.commands.registry import registry
 from app.commands.token import token
 from app.commands.workflow import workflow
 from app.console import show_progress
@@ -85,6 +86,7 @@ def status(as_json: bool) -> None:
     click.echo(json.dumps(found, indent=2, default=str) if as_json else render(found))
 
 
+main.add_command(registry)
 main.add_command(token)
 main.add_command(workflow)
 

@@ -150,10 +150,15 @@ def _entries(folder: Path, prefix: str, faults: list[Fault]) -> dict[str, os.Dir
     return found
 
 
-def _content(folder: Path, path: str, limit: int, faults: list[Fault]) -> bytes | None:
+def read_file(path: Path, faults: list[Fault]) -> bytes | None:
+    """Return a file that may hold a document; what keeps it from being read is added to `faults`."""
+    return _content(Path.cwd(), str(path), MAX_FILE_BYTES, faults, follows=0)
+
+
+def _content(folder: Path, path: str, limit: int, faults: list[Fault], *, follows: int = os.O_NOFOLLOW) -> bytes | None:
     try:
         # A link that is put there after the look, or a pipe that never ends, is not followed either.
-        descriptor = os.open(folder / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(folder / path, os.O_RDONLY | os.O_NONBLOCK | follows)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - by descriptor
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 faults.append(Fault(path, "", "is no file", "put a .json file there"))

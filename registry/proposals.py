@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from guard.canonical import canonical, digest, digest_text, parse
 from guard.identity import name_uuid
 from lake.tables import PUBLICATION_QUEUE
-from registry.database import TABLES, insert_missing
+from registry.database import TABLES, fetch, insert_missing
 from registry.objects import NotRegistered
 from registry.outbox import announce_many
 
@@ -76,6 +76,11 @@ class Queued:
     decided_by: str | None
     created_at: datetime
     expires_at: datetime
+
+    @property
+    def object_id(self) -> str:
+        """The object that it would change, as far as it says so."""
+        return str(self.provenance.get("object_id") or self.body.get("workflow_id") or "")
 
     @property
     def base(self) -> str | None:
@@ -161,6 +166,21 @@ def find(connection: sa.Connection, *publication_ids: str) -> list[Queued]:
         if publication_id not in found:
             raise NotRegistered("proposal", publication_id)
     return [found[publication_id] for publication_id in publication_ids]
+
+
+def find_by_prefix(connection: sa.Connection, prefix: str) -> Queued:
+    """Return the one proposal whose id begins so.
+
+    Raises:
+        NotRegistered: no proposal does, or several do.
+    """
+    query = (
+        sa.select(_TABLE.c.publication_id).where(_TABLE.c.publication_id.startswith(prefix, autoescape=True)).limit(2)
+    )
+    found = [name for (name,) in fetch(connection, query)]
+    if len(found) != 1:
+        raise NotRegistered("proposal" if not found else "single proposal", prefix)
+    return find(connection, found[0])[0]
 
 
 def proposals(connection: sa.Connection, *, decision: str | None = None) -> list[Queued]:

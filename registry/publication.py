@@ -20,7 +20,6 @@ from registry.comparison import Comparison, compare
 from registry.database import Registry
 from registry.documents import Document, DocumentRefused, Fault, Received, Workflow, read_document
 from registry.drafts import Draft, Incoming, draft, read_incoming, surroundings
-from registry.objects import NotRegistered, document_in_version
 from registry.permissions import Action, Principal, load_permissions
 from registry.proposals import (
     Proposal,
@@ -38,9 +37,9 @@ from registry.versions import (
     PUBLICATION,
     ROLLBACK,
     NewVersion,
-    current,
     current_numbers,
     currents,
+    document_of,
     history,
     kind_of,
     version_order,
@@ -293,13 +292,9 @@ def rollback(
     """
     actor = principal.subject_id
     with recorded_denials(registry, now=now), registry.transaction() as connection:
-        current(connection, kind, object_id)
-        earlier = document_in_version(connection, kind, object_id, to)
-        if earlier is None:
-            raise NotRegistered(kind.spec.name, object_id, to)
+        earlier = document_of(connection, kind, object_id, to).received
         faults: list[Fault] = []
-        name = f"{object_id} {to}"
-        drafts = draft(connection, [_without_version(replace(earlier, name=name))], faults, now=now)
+        drafts = draft(connection, [_without_version(replace(earlier, name=f"{object_id} {to}"))], faults, now=now)
         if faults:
             raise DocumentRefused(sorted(set(faults)))
         (one,) = drafts

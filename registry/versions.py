@@ -32,7 +32,7 @@ from registry.documents import (
     Workflow,
     read_document,
 )
-from registry.objects import NotRegistered, Row, rows_of, version_row
+from registry.objects import NotRegistered, Row, document_in_version, rows_of, version_row
 from registry.outbox import announce_many, announce_versions
 
 BOOTSTRAP, IMPORT, PUBLICATION, ROLLBACK = "bootstrap", "import", "publication", "rollback"
@@ -72,6 +72,14 @@ class Version:
     created_at: datetime
     created_by: str
     is_current: bool
+
+    @property
+    def why(self) -> str:
+        """Why it exists, in a few words."""
+        reason = self.lineage.get("reason")
+        if restored := self.lineage.get("restores"):
+            return f"{self.reason} to {restored}: {reason}"
+        return f"{self.reason}: {reason}" if reason else self.reason
 
 
 @dataclass(frozen=True)
@@ -179,6 +187,20 @@ def current(connection: sa.Connection, kind: type[D], object_id: str) -> Current
     if found is None:
         raise NotRegistered(kind.spec.name, object_id)
     return found
+
+
+def document_of(connection: sa.Connection, kind: type[D], object_id: str, version: str | None = None) -> Current[D]:
+    """Return one version of an object with its number, the current one if none is named.
+
+    Raises:
+        NotRegistered: there is no such object or version.
+    """
+    if version is None:
+        return current(connection, kind, object_id)
+    received = document_in_version(connection, kind, object_id, version)
+    if received is None:
+        raise NotRegistered(kind.spec.name, object_id, version)
+    return Current(version, received)
 
 
 def history(connection: sa.Connection, kind: type[Document], object_id: str) -> list[Version]:
