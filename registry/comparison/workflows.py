@@ -11,6 +11,7 @@ from typing import Any
 from guard.canonical import pointer
 from registry.comparison.model import (
     Change,
+    Classify,
     Difference,
     Kind,
     Path,
@@ -28,9 +29,11 @@ EVERY_EFFECT = "*"
 
 FindSkill = Callable[[str], SkillNode | None]
 FindWorkflow = Callable[[str], Workflow | None]
+LeadsTo = Callable[[str], set[str]]
 
 _TEXT = always(Change.PATCH, "a text for readers")
 _TARGETS = frozenset(("goto", "else", "on_error"))
+_INSERTED = "the same way, past a new step"
 _WAY = "what happens in which order is the contract"
 
 
@@ -129,17 +132,39 @@ def _triggers(old: Workflow, new: Workflow) -> Iterator[Difference]:
 
 def _steps(old: Workflow, new: Workflow) -> Iterator[Difference]:
     before, now = ({step.step_id: step for step in body.steps} for body in (old, new))
+    leads_to = _through_new_steps(before, now)
     for step_id, step in before.items():
         path = ("steps", step_id)
         if step_id in now:
-            yield from _step(step, now[step_id], path)
+            yield from _step(step, now[step_id], path, leads_to)
         else:
             yield difference(path, Kind.REMOVED, _shown(step), None, always(Change.MAJOR, _WAY))
     for step_id in (step_id for step_id in now if step_id not in before):
         rule = always(Change.MINOR, "what happened before still happens")
         yield difference(("steps", step_id), Kind.ADDED, None, _shown(now[step_id]), rule)
     if old.steps and new.steps and _entry(old) != _entry(new):
-        yield difference(("entry",), Kind.CHANGED, _entry(old), _entry(new), always(Change.MAJOR, _WAY))
+        is_kept = leads_to(_entry(new)) == {_entry(old)}
+        change, reason = (Change.MINOR, _INSERTED) if is_kept else (Change.MAJOR, _WAY)
+        yield difference(("entry",), Kind.CHANGED, _entry(old), _entry(new), always(change, reason))
+
+
+def _through_new_steps(before: Mapping[str, StepAction], now: Mapping[str, StepAction]) -> LeadsTo:
+    """Return what tells where a target leads once the steps that are new are passed: to known steps or to the end."""
+    ways: dict[str, set[str]] = {
+        step_id: {target for _, target in parse_logic(step.next_step_logic).ways()}
+        for step_id, step in now.items()
+        if step_id not in before
+    }
+
+    def leads_to(target: str) -> set[str]:
+        reached, frontier = {target}, [target]
+        while frontier:
+            further = ways.get(frontier.pop(), set()) - reached
+            reached |= further
+            frontier += further
+        return reached - ways.keys()
+
+    return leads_to
 
 
 def _entry(workflow: Workflow) -> str:
@@ -150,7 +175,7 @@ def _shown(step: StepAction) -> dict[str, Any]:
     return step.model_dump(include={"action_type", "skill_id", "parameters", "next_step_logic"})
 
 
-def _step(old: StepAction, new: StepAction, path: Path) -> Iterator[Difference]:
+def _step(old: StepAction, new: StepAction, path: Path, leads_to: LeadsTo) -> Iterator[Difference]:
     if old.sequence != new.sequence:
         rule = always(Change.PATCH, "a position for readers")
         yield difference((*path, "sequence"), Kind.MOVED, old.sequence, new.sequence, rule)
@@ -165,17 +190,37 @@ def _step(old: StepAction, new: StepAction, path: Path) -> Iterator[Difference]:
     }
     before, now = (step.model_dump(exclude=skipped) for step in (old, new))
     yield from (replace(found, path=pointer(path) + found.path) for found in members(before, now, rules))
-    yield from _logic(old.next_step_logic, new.next_step_logic, (*path, "next_step_logic"))
+    yield from _logic(old.next_step_logic, new.next_step_logic, (*path, "next_step_logic"), leads_to)
 
 
 def _timeout(path: Path, kind: Kind, old: Any, new: Any) -> tuple[Change, str]:
     return (Change.MINOR, "more time than before") if new > old else (Change.MAJOR, "what was in time may be late")
 
 
-def _logic(old: Any, new: Any, path: Path) -> Iterator[Difference]:
+def _logic(old: Any, new: Any, path: Path, leads_to: LeadsTo) -> Iterator[Difference]:
+    def target(path: Path, kind: Kind, old: Any, new: Any) -> tuple[Change, str]:
+        if kind is Kind.ADDED:
+            return Change.MINOR, "one more way"
+        reached = set().union(*map(leads_to, new or ()))
+        if kind is Kind.CHANGED and reached >= set(old):
+            return Change.MINOR, _INSERTED if reached == set(old) else "one more way"
+        return Change.MAJOR, _WAY
+
+    def member(path: Path, kind: Kind, old: Any, new: Any) -> tuple[Change, str]:
+        name = path[-1]
+        if name in _TARGETS or name == "on_timeout":
+            return target(path, kind, old, new)
+        if name == "timeout_h" and kind is Kind.CHANGED:
+            return _timeout(path, kind, old, new)
+        if "await" in path:
+            return Change.MAJOR, "who answers must answer otherwise"
+        if name == "compensate" and kind is Kind.ADDED:
+            return Change.MINOR, "what happened can now be undone"
+        return Change.MAJOR, _WAY
+
     before, now = _normal(old), _normal(new)
-    yield from _branches(before.pop("if", []), now.pop("if", []), (*path, "if"))
-    yield from differences(path, before, now, _logic_member)
+    yield from _branches(before.pop("if", []), now.pop("if", []), (*path, "if"), target)
+    yield from differences(path, before, now, member)
 
 
 def _normal(value: Any) -> dict[str, Any]:
@@ -198,7 +243,9 @@ def _listed(targets: Any) -> list[str]:
     return list(targets) if isinstance(targets, list | tuple) else [targets]
 
 
-def _branches(old: list[dict[str, Any]], new: list[dict[str, Any]], path: Path) -> Iterator[Difference]:
+def _branches(
+    old: list[dict[str, Any]], new: list[dict[str, Any]], path: Path, target: Classify
+) -> Iterator[Difference]:
     """Compare branches as a reader pairs them: the same ones, else those of one target, else those of one condition."""
     pairs: dict[int, int] = {}
     for same in (("expr", "goto"), ("goto",), ("expr",)):
@@ -216,28 +263,9 @@ def _branches(old: list[dict[str, Any]], new: list[dict[str, Any]], path: Path) 
         found = new[pairs[was]]
         rule = always(Change.MINOR, "the same ways, taken under another condition")
         yield from differences((*path, str(pairs[was]), "expr"), branch["expr"], found["expr"], rule)
-        yield from differences((*path, str(pairs[was]), "goto"), branch["goto"], found["goto"], _target)
+        yield from differences((*path, str(pairs[was]), "goto"), branch["goto"], found["goto"], target)
     for index in (index for index in range(len(new)) if index not in pairs.values()):
         yield difference((*path, str(index)), Kind.ADDED, None, new[index], always(Change.MINOR, "one more way"))
     if (order := [pairs[was] for was in sorted(pairs)]) != sorted(order):
         rule = always(Change.MINOR, "the first branch that holds is taken")
         yield difference(path, Kind.MOVED, [item["expr"] for item in old], [item["expr"] for item in new], rule)
-
-
-def _target(path: Path, kind: Kind, old: Any, new: Any) -> tuple[Change, str]:
-    if kind is Kind.ADDED or (kind is Kind.CHANGED and set(old) < set(new)):
-        return Change.MINOR, "one more way"
-    return Change.MAJOR, _WAY
-
-
-def _logic_member(path: Path, kind: Kind, old: Any, new: Any) -> tuple[Change, str]:
-    name = path[-1]
-    if name in _TARGETS or name == "on_timeout":
-        return _target(path, kind, old, new)
-    if name == "timeout_h" and new is not None and old is not None:
-        return _timeout(path, kind, old, new)
-    if "await" in path:
-        return Change.MAJOR, "who answers must answer otherwise"
-    if name == "compensate" and kind is Kind.ADDED:
-        return Change.MINOR, "what happened can now be undone"
-    return Change.MAJOR, _WAY

@@ -133,6 +133,23 @@ def _with_second_check(workflow: Any) -> None:
     step(workflow, "F-01")["next_step_logic"]["on_error"] = ["F-03", "F-06"]
 
 
+def _insert(workflow: Any) -> None:
+    step(workflow, "F-05")["next_step_logic"] = "→ F-06"
+    workflow["steps"].append({**step(workflow, "F-05"), "step_id": "F-06", "sequence": 6, "next_step_logic": "END"})
+
+
+def _insert_a_way_out(workflow: Any) -> None:
+    _insert(workflow)
+    step(workflow, "F-04")["next_step_logic"] = "→ F-06"
+
+
+def _insert_before_all(workflow: Any) -> None:
+    first = {**step(workflow, "F-01"), "step_id": "F-00", "next_step_logic": {"goto": "F-01"}}
+    for number, item in enumerate(workflow["steps"], 2):
+        item["sequence"] = number
+    workflow["steps"].append(first)
+
+
 def _logic(step_id: str, **members: Any) -> Edit:
     return lambda w: step(w, step_id)["next_step_logic"].update(members)
 
@@ -152,6 +169,9 @@ INVOICES: list[tuple[str, Edit, str]] = [
     ("less time", lambda w: step(w, "F-02").update(timeout_ms=10_000), "major"),
     ("another skill", lambda w: step(w, "F-02").update(skill_id="SK-HCM-006"), "major"),
     ("a step more", _with_second_check, "minor"),
+    ("a step put between", _insert, "minor"),
+    ("a step put before all", _insert_before_all, "minor"),
+    ("a step put in the way of another", _insert_a_way_out, "major"),
     ("a step less", _without_notification, "major"),
     ("another condition", lambda w: step(w, "F-02")["next_step_logic"]["if"][0].update(expr="pass!=false"), "minor"),
     ("another target", lambda w: step(w, "F-02")["next_step_logic"]["if"][0].update(goto="F-05"), "major"),
