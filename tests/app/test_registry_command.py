@@ -1,0 +1,203 @@
+"""`rwcm registry` as a user meets it: load, submit, look, take back."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import main
+from guard.canonical import parse
+from lake.home import Home
+from lake.tables import PUBLICATION_QUEUE, WORKFLOW
+from registry.access import Principal
+from registry.database import Registry
+from registry.loader import PACK
+from registry.proposals import decide, find
+from registry.publication import publish
+from registry.tokens import issue_token
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home with the shipped pack, and no token in the environment."""
+    monkeypatch.setenv("RWCM_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RWCM_TOKEN", raising=False)
+    assert rwcm("load").exit_code == 0
+    return Home(tmp_path / "home")
+
+
+def rwcm(*arguments: str | Path, token: str | None = None) -> Result:
+    environment = {"RWCM_TOKEN": token} if token else {}
+    return CliRunner().invoke(main, ["registry", *map(str, arguments)], env=environment)
+
+
+def told(*arguments: str | Path, token: str | None = None) -> Any:
+    """Return what a command prints as JSON."""
+    done = rwcm(*arguments, "--json", token=token)
+    assert done.exit_code == 0, done.stderr
+    return parse(done.stdout)
+
+
+def token(home: Home, role_id: str) -> str:
+    registry = Registry.open(home.registry_db)
+    now = datetime.now(UTC)
+    issued = issue_token(
+        registry, subject_id=f"of-{role_id}", subject_type="person", role_id=role_id, days=1, actor="op", now=now
+    )
+    registry.close()
+    return issued.token
+
+
+def stricter(folder: Path, value: float = 0.04) -> Path:
+    """Write WF-FIN-001 with another tolerance and return the file."""
+    document = json.loads((PACK / "workflows/WF-FIN-001.json").read_text())
+    document["steps"][1]["parameters"]["tolerance"] = value
+    path = folder / "stricter.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def make_current(home: Home, publication_id: str) -> None:
+    """Approve and publish a draft as the rooms that decide would."""
+    now = datetime.now(UTC)
+    registry = Registry.open(home.registry_db)
+    with registry.transaction() as connection:
+        (queued,) = find(connection, publication_id)
+        decide(
+            connection,
+            publication_id,
+            proposal_hash=queued.proposal_hash,
+            decision="approved",
+            decided_by="rita",
+            now=now,
+        )
+    publish(registry, publication_id, principal=Principal("ada", "person", "QA-M-001"), now=now)
+    registry.close()
+
+
+def submitted(home: Home, folder: Path) -> str:
+    (draft,) = told("submit", stricter(folder), token=token(home, "FA-D-001"))
+    return str(draft["publication_id"])
+
+
+def test_the_shipped_pack_is_loaded_once(home: Home) -> None:
+    """The first command of an installation; every later one changes nothing."""
+    done = rwcm("load")
+    assert (done.exit_code, done.stdout) == (0, "the registry holds the shipped pack already; nothing changed\n")
+    listed = told("list", "workflow")
+    assert [(item["object_id"], item["version"], item["state"]) for item in listed] == [
+        ("WF-FIN-001", "1.3.0", "active")
+    ]
+
+
+def test_a_refused_pack_lists_every_fault_and_exits_with_two(home: Home, tmp_path: Path) -> None:
+    """A pipeline reads the exit code, a person the list."""
+    (tmp_path / "pack/skills").mkdir(parents=True)
+    (tmp_path / "pack/skills/A.json").write_text("{")
+    (tmp_path / "pack/roles.json").write_text('[{"role_id": "A"}]')
+    done = rwcm("load", tmp_path / "pack", token=token(home, "QA-M-001"))
+    assert done.exit_code == 2
+    for line in ("skills/A.json", "roles.json#0 /role_title: is missing", "roles.json#0 /department: is missing"):
+        assert line in done.stderr
+
+
+def test_another_pack_needs_a_token(home: Home, tmp_path: Path) -> None:
+    """A draft of nobody could be approved by whoever wrote it."""
+    (tmp_path / "pack").mkdir()
+    done = rwcm("load", tmp_path / "pack")
+    assert (done.exit_code, "rwcm token issue" in done.stderr) == (2, True)
+
+
+def test_a_submitted_file_is_a_draft_that_can_be_looked_at(home: Home, tmp_path: Path) -> None:
+    """What a reviewer is asked about, in the words of a review."""
+    publication_id = submitted(home, tmp_path)
+    (queued,) = told("proposals")
+    assert (queued["publication_id"], queued["decision"], queued["replaces"]) == (publication_id, "pending", "1.3.0")
+    done = rwcm("diff", "--proposal", publication_id[:8])
+    assert done.stdout.splitlines() == [
+        "WF-FIN-001  1.3.0 -> 1.4.0  minor",
+        "~ step F-02",
+        "    ~ parameters.tolerance  0.05 -> 0.04  [minor: the same step, set differently]",
+    ]
+    assert [item["version"] for item in told("list", "workflow")] == ["1.3.0"]
+
+
+def test_a_submitted_file_with_a_fault_is_refused_with_its_place(home: Home, tmp_path: Path) -> None:
+    """File, path and fix, for every file of the command at once."""
+    (tmp_path / "a.json").write_text('{"workflow_name": "A"}')
+    (tmp_path / "b.json").write_text('{"a": 1, "a": 2}')
+    (tmp_path / "c.json").write_text('{"a": 1}')
+    done = rwcm("submit", *(tmp_path / f"{name}.json" for name in "abc"), token=token(home, "QA-M-001"))
+    assert done.exit_code == 2
+    for part in ("a.json /workflow_id: is missing", "b.json /a:", "c.json /: is no document of a known kind"):
+        assert part in done.stderr
+    assert Registry.open(home.registry_db).frame(PUBLICATION_QUEUE).is_empty()
+
+
+def test_history_and_diff_tell_what_happened(home: Home, tmp_path: Path) -> None:
+    """Version, when, who, change, why and publication: what an auditor asks for."""
+    publication_id = submitted(home, tmp_path)
+    make_current(home, publication_id)
+    first, second = told("history", "WF-FIN-001")
+    assert (first["version"], first["reason"], first["is_current"]) == ("1.3.0", "bootstrap", False)
+    assert (second["version"], second["created_by"], second["change"], second["publication_id"]) == (
+        "1.4.0",
+        "ada",
+        "minor",
+        publication_id,
+    )
+    assert datetime.fromisoformat(second["created_at"]) > datetime.now(UTC) - timedelta(minutes=5)
+    assert "1.4.0 *" in rwcm("history", "WF-FIN-001").stdout
+    (found,) = told("diff", "WF-FIN-001")["differences"]
+    assert (found["path"], found["change"]) == ("/steps/F-02/parameters/tolerance", "minor")
+    assert told("diff", "WF-FIN-001", "1.4.0", "1.3.0")["differences"][0]["new"] == found["old"]
+
+
+def test_show_prints_the_document_as_it_was_received(home: Home, tmp_path: Path) -> None:
+    """JSON in equals JSON out, in any version."""
+    make_current(home, submitted(home, tmp_path))
+    shown = rwcm("show", "WF-FIN-001", "--version", "1.3.0").stdout
+    assert shown == (PACK / "workflows/WF-FIN-001.json").read_text()
+    current = told("show", "WF-FIN-001")
+    assert (current["version"], current["document"]["version"]) == ("1.4.0", "1.4.0")
+
+
+def test_a_rollback_makes_a_new_version(home: Home, tmp_path: Path) -> None:
+    """And says so; it needs the right to publish."""
+    make_current(home, submitted(home, tmp_path))
+    back = ("rollback", "WF-FIN-001", "--to", "1.3.0", "--reason", "too strict")
+    assert rwcm(*back).exit_code == 2
+    denied = rwcm(*back, token=token(home, "SAL-IC-001"))
+    assert (denied.exit_code, "may not publish workflow WF-FIN-001" in denied.stderr) == (2, True)
+    done = rwcm(*back, token=token(home, "QA-M-001"))
+    assert done.stdout == "WF-FIN-001 1.5.0 is current, with the content of 1.3.0; it replaced 1.4.0\n"
+    assert "rollback to 1.3.0: too strict" in rwcm("history", "WF-FIN-001").stdout
+    assert Registry.open(home.registry_db).frame(WORKFLOW)["version"].to_list() == ["1.5.0"]
+
+
+def test_no_command_approves(home: Home, tmp_path: Path) -> None:
+    """A command that decides without gates and reviewers would be the way round them."""
+    publication_id = submitted(home, tmp_path)
+    groups = CliRunner().invoke(main, ["registry", "--help"]).stdout
+    assert not {"approve", "decide", "publish"} & set(groups.split())
+    (queued,) = told("proposals", "--decision", "pending")
+    assert queued["publication_id"] == publication_id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "NOPE"), "holds no object NOPE"),
+        (("show", "WF-FIN-001", "--version", "9.9.9"), "version 9.9.9"),
+        (("history", "WF-FIN-001", "--kind", "role"), "holds no role WF-FIN-001"),
+        (("diff", "--proposal", "ffff"), "holds no proposal ffff"),
+        (("diff",), "name an object"),
+    ],
+)
+def test_what_is_not_there_is_said_in_a_sentence(home: Home, arguments: tuple[str, ...], said: str) -> None:
+    """A traceback helps nobody who mistyped an id."""
+    done = rwcm(*arguments)
+    assert (done.exit_code, said in done.stderr, "Traceback" in done.stderr) == (2, True, False)
