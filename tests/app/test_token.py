@@ -201,3 +201,11 @@ def test_the_list_names_what_is_due(home: Home) -> None:
     assert registry.frame(ACCESS_TOKEN).height == 1
     assert "rotate it" in rwcm("token", "list").stdout
     assert tokens()[0]["is_due"] is True
+
+
+@pytest.mark.parametrize("command", [[], ["issue"], ["list"], ["revoke"]])
+def test_the_commands_explain_themselves(command: list[str]) -> None:
+    """Whoever has only the command learns it from itself, without a home."""
+    done = rwcm("token", *command, "--help")
+    assert done.exit_code == 0
+    assert "Usage:" in done.stdout

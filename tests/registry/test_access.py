@@ -1,5 +1,6 @@
 """Access as the registry answers it: who speaks, whether they may, and what the audit keeps of a refusal."""
 
+import json
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -20,8 +21,12 @@ from registry.access import (
     recorded_denials,
 )
 from registry.database import TABLES, Registry
+from registry.documents import Agent
+from registry.loader import PACK
 from registry.objects import NotRegistered
 from registry.outbox import ACCESS_DENIED
+from registry.proposals import decide, find
+from registry.publication import publish, submit
 from registry.tokens import draw, issue_token, revoke_tokens
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -114,6 +119,35 @@ def test_an_agents_token_ends_when_the_agent_moves_to_another_role(loaded: Regis
     with pytest.raises(InvalidToken) as refused:
         authenticate(loaded, issued.token, now=NOON)
     assert refused.value.reason == "revoked"
+
+
+def test_an_agent_that_is_published_in_another_role_needs_another_token(loaded: Registry) -> None:
+    """The role changes by a publication, which knows nothing of tokens; they must end all the same."""
+    token = issue_token(
+        loaded, subject_id="AG-SYNTH-001", subject_type="agent", role_id="DA-M-001", actor="op", now=NOON
+    ).token
+    agents = json.loads((PACK / "agents.json").read_text())
+    (document,) = (agent for agent in agents if agent["agent_id"] == "AG-SYNTH-001")
+    moved = json.dumps({**document, "role_id": "IT-M-001"})
+    queued = submit(loaded, Agent, moved, name="agent", principal=ANN, now=NOON).publication_id
+    with loaded.transaction() as connection:
+        (proposal,) = find(connection, queued)
+        decide(
+            connection,
+            queued,
+            proposal_hash=proposal.proposal_hash,
+            decision="approved",
+            decided_by="u-qa",
+            now=NOON,
+        )
+    assert authenticate(loaded, token, now=NOON).role_id == "DA-M-001"
+    with pytest.raises(Denied):
+        publish(loaded, queued, principal=ANN, now=NOON)
+    publish(loaded, queued, principal=person("SEC-M-001"), now=NOON)
+    with pytest.raises(InvalidToken) as refused:
+        authenticate(loaded, token, now=NOON)
+    assert refused.value.reason == "revoked"
+    assert agent_principal(loaded, "AG-SYNTH-001").role_id == "IT-M-001"
 
 
 # Whether they may
