@@ -27,7 +27,7 @@ from lake.tables import (
 from registry.database import TABLES, Registry, fetch
 from registry.objects import NotRegistered
 from registry.outbox import ACCESS_DENIED, announce
-from registry.permissions import PLATFORM, Action, Principal, Target, load_permissions
+from registry.permissions import PLATFORM, Action, Permissions, Principal, Target, load_permissions
 from registry.tokens import is_token, state_of
 
 __all__ = [
@@ -159,13 +159,17 @@ def check_permission(
     *,
     skills: Collection[str] = (),
     now: datetime,
+    permissions: Permissions | None = None,
 ) -> None:
     """Return if the principal may, as the caller's transaction sees the registry.
+
+    Args:
+        permissions: what `load_permissions` returned in this transaction, for callers that ask often.
 
     Raises:
         Denied: not audited yet; `recorded_denials` does that once the transaction is over.
     """
-    permissions = load_permissions(connection, now=now)
+    permissions = permissions or load_permissions(connection, now=now)
     reason = permissions.refusal(principal, action, _target(connection, object_type, object_id, skills))
     if reason is not None:
         raise Denied(principal, action, object_type, object_id, reason)
