@@ -1,6 +1,8 @@
 """Metadata: how tables, counts and accounting are shown in the Dagster UI. Keys and counts, never values."""
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -10,10 +12,13 @@ from dagster_project.platform import Platform
 from ingest.events import Accounting
 from lake.months import Month
 from lake.spec import MONTH, TableSpec
+from registry.diagrams import graph_of, to_svg
+from registry.documents import Workflow
 
 PARTITION_ROWS = "dagster/partition_row_count"
 """Marks the materialisation of a single month, which stands beside that of the asset's own step."""
 
+MOST_PICTURES = 40
 _TYPES = {"text": "string", "json": "string (JSON)", "bool": "boolean", "double": "double", "ratio": "double (0..1)"}
 
 
@@ -91,3 +96,19 @@ def touched(
         "bytes": sum(size.bytes for size in held.values()),
         **({"delta_version": version} if (version := platform.lake.version(spec)) is not None else {}),
     }
+
+
+def pictures(workflows: Iterable[Workflow]) -> dict[str, dg.MetadataValue]:
+    """Return a picture of each workflow, by its id; of the first `MOST_PICTURES`, since a run's log keeps them.
+
+    Dagster's UI draws no Mermaid in Markdown, but it lets an image through that lies in its own address.
+    """
+    return {
+        workflow.workflow_id: dg.MetadataValue.md(_picture(workflow))
+        for workflow in islice((workflow for workflow in workflows if workflow.steps), MOST_PICTURES)
+    }
+
+
+def _picture(workflow: Workflow) -> str:
+    drawn = b64encode(to_svg(graph_of(workflow)).encode()).decode()
+    return f"![{workflow.workflow_id}](data:image/svg+xml;base64,{drawn})"

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
-from dagster_project.metadata import column_schema
+from dagster_project.metadata import column_schema, pictures
 from dagster_project.platform import Platform
-from lake.tables import MIRRORED
+from lake.tables import MIRRORED, WORKFLOW
+from registry.documents import Workflow
 from registry.loader import PACK, load_pack
+from registry.objects import current_documents
 from registry.versions import BOOTSTRAP
 
 
@@ -47,7 +50,9 @@ def registry_mirror(platform: dg.ResourceParam[Platform]) -> Iterator[dg.Materia
     """What is governed, and the batches with their accounting, as the lake's marts read them."""
     for spec in MIRRORED:
         rows = platform.registry.frame(spec)
-        is_changed = platform.lake.mirror(spec, rows)
-        yield dg.MaterializeResult(
-            asset_key=["registry", spec.name], metadata={"dagster/row_count": rows.height, "changed": is_changed}
-        )
+        metadata: dict[str, Any] = {"dagster/row_count": rows.height, "changed": platform.lake.mirror(spec, rows)}
+        if spec is WORKFLOW:
+            with platform.registry.read() as connection:
+                active = current_documents(connection, Workflow, status="active")
+            metadata |= pictures(received.body for received in active.values())
+        yield dg.MaterializeResult(asset_key=["registry", spec.name], metadata=metadata)
