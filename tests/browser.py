@@ -4,13 +4,17 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
+from websockets.sync.client import ClientConnection, connect
 
 CHROMIUM = shutil.which("chromium")
 ROOT = Path(__file__).parents[1]
@@ -71,3 +75,55 @@ def evaluated(folder: Path, scripts: Sequence[Path], body: str, given: Any) -> A
     answer = json.loads(unescape(found[1]))
     assert not (isinstance(answer, Mapping) and "failed" in answer), answer
     return answer
+
+
+class Page:
+    """A page of a Chromium that stays open, to be clicked in (Chrome DevTools Protocol)."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._calls = 0
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        self._calls += 1
+        self._socket.send(json.dumps({"id": self._calls, "method": method, "params": parameters}))
+        while True:
+            answer = json.loads(self._socket.recv(timeout=60))
+            if answer.get("id") == self._calls:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def value(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression in the page."""
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def wait_for(self, expression: str) -> Any:
+        """Return the first value of an expression that is true of the page, which gets a minute for it."""
+        for _ in range(240):
+            if found := self.value(expression):
+                return found
+            time.sleep(0.25)
+        pytest.fail(f"the page never had {expression}")
+
+
+@contextmanager
+def opened(url: str, profile: Path) -> Iterator[Page]:
+    """Open a page in a Chromium of its own."""
+    assert CHROMIUM is not None
+    flags = [*FLAGS, *QUIET, f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+    browser = subprocess.Popen([CHROMIUM, *flags, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        known = profile / "DevToolsActivePort"
+        for _ in range(240):
+            if known.exists() and known.read_text().strip():
+                break
+            time.sleep(0.25)
+        with urllib.request.urlopen(f"http://127.0.0.1:{known.read_text().split()[0]}/json", timeout=60) as answer:
+            address = next(tab for tab in json.load(answer) if tab["type"] == "page")["webSocketDebuggerUrl"]
+        with connect(address, max_size=None, proxy=None) as socket:
+            page = Page(socket)
+            page.call("Page.navigate", url=url)
+            yield page
+    finally:
+        browser.terminate()
+        browser.wait(20)

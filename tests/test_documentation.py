@@ -5,6 +5,10 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from registry.diagrams import graph_of, to_svg
+from registry.documents import Workflow, read_document
+from registry.loader import PACK
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -78,3 +82,10 @@ def test_the_page_of_access_states_the_rules_that_the_code_states() -> None:
     code = re.findall(r"^\| .+ \|$", (ROOT / "registry/permissions.py").read_text(), flags=re.MULTILINE)
     assert page == code
     assert len(page) > 10
+
+
+def test_the_picture_in_the_readme_is_current() -> None:
+    """A reader would see another workflow than the one that runs; `rwcm workflow show ... --format svg` writes it."""
+    document = read_document(Workflow, (PACK / "workflows/WF-FIN-001.json").read_bytes(), name="WF-FIN-001")
+    assert (ROOT / "docs/images/wf-fin-001.svg").read_text() == to_svg(graph_of(document.body))
+    assert "(docs/images/wf-fin-001.svg)" in (ROOT / "README.md").read_text()
