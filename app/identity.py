@@ -68,7 +68,8 @@ def given_token(token_file: Path | None) -> str:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        # Without waiting: a pipe that nobody writes to would hold the command for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             held = os.fstat(file.fileno())
             if not stat.S_ISREG(held.st_mode):
                 raise Refused(f"{path} is no file; write the token into one")

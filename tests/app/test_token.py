@@ -154,7 +154,8 @@ def test_a_token_comes_from_a_private_file_or_the_variable(
         done = CliRunner().invoke(act, ["--token-file", str(place)])
         assert done.exit_code == 2
         assert "chmod 600" in done.stderr
-    for wrong in (tmp_path / "none", tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for wrong in (tmp_path / "none", tmp_path, tmp_path / "pipe"):
         assert CliRunner().invoke(act, ["--token-file", str(wrong)]).exit_code == 2
 
 
