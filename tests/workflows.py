@@ -59,6 +59,8 @@ def workflows(draw: st.DrawFn, *, most: int = 9, text: st.SearchStrategy[str] | 
         if draw(st.integers(0, 3)) == 0:
             logic["join"] = draw(st.sampled_from(("all", "any")))
         if draw(st.integers(0, 3)) == 0:
+            logic["loop"] = {"max_visits": draw(st.integers(1, 9)), "on_exhausted": draw(targets)}
+        if draw(st.integers(0, 3)) == 0:
             logic["compensate"] = draw(st.sampled_from(ids))
         parameters = {"text": draw(text)} if text is not None else {"check": "po_match"}
         action = draw(st.sampled_from(ACTIONS))
@@ -116,7 +118,12 @@ HARD = workflow(
         "step_id": "A-06",
         "action_type": "generate",
         "parameters": {"template": "contract_draft"},
-        "next_step_logic": {"if": [{"expr": "score < 0.8", "goto": "A-06"}], "else": "A-07", "compensate": "A-11"},
+        "next_step_logic": {
+            "if": [{"expr": "score < 0.8", "goto": "A-06"}],
+            "loop": {"max_visits": 3, "on_exhausted": "A-09"},
+            "else": "A-07",
+            "compensate": "A-11",
+        },
     },
     {"step_id": "A-07", "action_type": "record", "next_step_logic": {"join": "all", "goto": "A-08"}},
     {

@@ -148,6 +148,8 @@ class _Writer:
         flow = _add(process, "sequenceFlow", **ends, name="\n".join(label.lines) if label else None)
         if edge.condition:
             _expression(flow, "conditionExpression", edge.condition)
+        elif self.graph.nodes[edge.source].kind is Kind.DECISION and not edge.is_default:
+            _add(flow, "conditionExpression", text=edge.label)  # in natural language: no expression counts visits
 
     def _diagram(self, root: Any, process_id: str) -> None:
         plane = _add(_add(root, "bpmndi:BPMNDiagram", id="diagram"), "bpmndi:BPMNPlane", id="plane")

@@ -1,9 +1,10 @@
 """A workflow as a graph of events, steps and gateways, in BPMN's terms: what every picture of it is written from.
 
 The step language puts what precedes and follows a step into the step; here each is a node of its own. A step with
-`join` has a gateway before it; one with `await` is followed by an event-based gateway (the message, or the timer); one
-with branches by an exclusive gateway; several targets by a parallel one; `on_error` and `compensate` become events on
-the step's boundary. Each way that ends the episode has an end of its own, so that no line crosses the picture for it.
+`join` has a gateway before it, one with `loop` another, which tells whether it may be entered again; one with `await`
+is followed by an event-based gateway (the message, or the timer), one with branches by an exclusive gateway, several
+targets by a parallel one; `on_error` and `compensate` become events on the step's boundary. Each way that ends the
+episode has an end of its own, so that no line crosses the picture for it.
 
 A step that is reached by `compensate` only is no part of the flow: BPMN allows it no flow in or out, so what follows
 it is associated. A step that is reached both ways stands in the flow and once more as what undoes.
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from registry.diagrams.words import condition_in_words, step_in_words, trigger_in_words, ways_in_words
+from registry.diagrams.words import bound_in_words, condition_in_words, step_in_words, trigger_in_words, ways_in_words
 from registry.documents import DocumentRefused, Fault, StepAction, Trigger, Workflow
 from registry.steps import END, StepLogic, Targets, parse_logic
 
@@ -68,7 +69,7 @@ class Edge:
     """A way from node to node, two of which may say the same; an association says what undoes, nothing flows on it.
 
     Attributes:
-        condition: CEL; the way is taken if it holds.
+        condition: CEL; the way is taken if it holds. A loop's bound has none, but a label.
         is_default: the way is taken if no other is.
     """
 
@@ -163,7 +164,11 @@ class _Builder:
         is_undo = step.step_id in self.undoing
         if logic.join and not is_undo:
             join = self._node(f"join_{name}", Kind.PARALLEL if logic.join == "all" else Kind.FIRST, step=step)
-            self._edge(join, f"step_{name}")
+            self._edge(join, f"bound_{name}" if logic.loop else f"step_{name}")
+        if logic.loop and not is_undo:
+            bound = self._node(f"bound_{name}", Kind.DECISION, step=step)
+            self._edge(bound, f"step_{name}", is_default=True)
+            self._lead(bound, logic.loop.on_exhausted, f"{name}_exhausted", label=bound_in_words(logic.loop))
         source = self._node(f"step_{name}", Kind.STEP, words, step=step, is_undo=is_undo)
         if logic.compensate:
             self._compensation(step, logic.compensate)
@@ -227,8 +232,10 @@ class _Builder:
         self._edge(source, target, label=label, condition=condition, is_default=is_default)
 
     def _entry(self, step_id: str) -> str:
-        has_join = self.logics[step_id].join and step_id not in self.undoing
-        return f"{'join' if has_join else 'step'}_{xml_name(step_id)}"
+        logic, name = self.logics[step_id], xml_name(step_id)
+        if step_id in self.undoing:
+            return f"step_{name}"
+        return f"join_{name}" if logic.join else f"bound_{name}" if logic.loop else f"step_{name}"
 
     def _node(self, key: str, kind: Kind, label: str = "", **more: object) -> str:
         self.nodes[key] = Node(key, kind, label, **more)  # type: ignore[arg-type]

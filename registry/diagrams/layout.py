@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from rich.cells import cell_len, chop_cells
+
 from registry.diagrams.channels import Point, route
 from registry.diagrams.graph import BOUNDARY, GATEWAYS, Edge, Graph, Kind, Node
 from registry.diagrams.layers import Cell, Link, arrange
@@ -70,12 +72,12 @@ class Layout:
 def wrapped(text: str, characters: int = _LABEL_CHARACTERS, lines: int = _LABEL_LINES) -> tuple[str, ...]:
     """Return `text` in lines of a label; names break behind their signs, what is too long is cut with a sign."""
     found = [""]
-    for piece in _BREAK.split(" ".join(text.split())):
-        if len(found[-1] + piece) > characters and found[-1]:
+    for piece in _BREAK.split(" ".join(text.split())[: characters * (lines + 1)]):
+        if found[-1] and cell_len(found[-1] + piece) > characters:
             found.append("")
         found[-1] += piece if found[-1] else piece.lstrip()
-        while len(found[-1]) > characters:
-            found[-1:] = [found[-1][:characters], found[-1][characters:]]
+        if cell_len(found[-1]) > characters:
+            found[-1:] = chop_cells(found[-1], characters)
     if len(found) > lines:
         found[lines - 1 :] = [found[lines - 1][: characters - 1] + "…"]
     return tuple(found) if found != [""] else ()
@@ -124,14 +126,13 @@ class _Layouter:
     def layout(self) -> Layout:
         layers = arrange(self.cells, self.links)
         routed = route(self.cells, layers, self.links)
-        top = min([cell.y - cell.above for cell in self.cells])
+        top = min(cell.y - cell.above for cell in self.cells)
         top = min([top, *(lane - (self.links[n].label or (0, 0))[1] for n, lane in routed.lanes.items())])
         bottom = max(cell.y + cell.below for cell in self.cells)
         right = max(routed.middles[cell.layer] + cell.width // 2 for cell in self.cells)
         right = max([right, *(x for line in routed.lines for x, _ in line)])
         self.middles, self.down = [middle + _MARGIN for middle in routed.middles], _MARGIN - top
         shapes = dict(self._shapes())
-        shapes = {key: shapes[key] for key in self.graph.nodes}
         routes = []
         for number, (edge, link) in enumerate(zip(self.graph.edges, self.links, strict=True)):
             line = [(x + _MARGIN, y + self.down) for x, y in routed.lines[number]]
@@ -194,7 +195,7 @@ def size_of(node: Node) -> tuple[int, int]:
 
 
 def _text_width(lines: tuple[str, ...]) -> int:
-    return round(max(map(len, lines)) * _CHARACTER) + 8 if lines else 0
+    return round(max(map(cell_len, lines)) * _CHARACTER) + 8 if lines else 0
 
 
 def _straight(points: list[Point]) -> tuple[Point, ...]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from registry.documents import StepAction, Trigger
-from registry.steps import StepLogic, Targets
+from registry.steps import Loop, StepLogic, Targets
 
 _VERBS = {
     "data_extraction": "Extract",
@@ -78,6 +78,11 @@ def trigger_in_words(trigger: Trigger) -> str:
     return " ".join(filter(None, (selector.topic, narrowed, selector.cron))) or trigger.trigger_type
 
 
+def bound_in_words(loop: Loop) -> str:
+    """Return when an episode leaves a loop that has a bound."""
+    return f"after {loop.max_visits} visits"
+
+
 def ways_in_words(logic: StepLogic) -> Iterator[tuple[str, Targets]]:
     """Yield (when, where to) of every way on after a step, compensation not."""
     after = f"when {logic.awaits.event} comes, " if logic.awaits else ""
@@ -89,5 +94,7 @@ def ways_in_words(logic: StepLogic) -> Iterator[tuple[str, Targets]]:
         yield after.rstrip(", ") or "then", logic.goto
     if logic.awaits:
         yield f"after {logic.awaits.timeout_h} h", logic.awaits.on_timeout
+    if logic.loop:
+        yield bound_in_words(logic.loop), logic.loop.on_exhausted
     if logic.on_error:
         yield "on error", logic.on_error

@@ -73,10 +73,11 @@ def test_every_step_and_every_way_is_there_once(drawn: Workflow) -> None:
     targets[entry] += max(1, len(drawn.triggers))
     for step_id, logic in logics.items():
         if steps[step_id] not in undoing:
-            key = f"join_{xml_name(step_id)}" if logic.join else steps[step_id]
+            name = xml_name(step_id)
+            key = f"join_{name}" if logic.join else f"bound_{name}" if logic.loop else f"step_{name}"
             assert len(found(root, f"//b:sequenceFlow[@targetRef='{key}']")) == targets[step_id], step_id
     assert len(found(root, "//b:endEvent")) == targets[END]
-    conditions = [element.text for element in found(root, "//b:conditionExpression")]
+    conditions = [element.text for element in found(root, "//b:conditionExpression[@language]")]
     assert Counter(conditions) == Counter(branch.condition.text for logic in flowing for branch in logic.branches)
     assert len(found(root, "//b:boundaryEvent/b:errorEventDefinition")) == sum(bool(x.on_error) for x in flowing)
     assert len(found(root, "//b:timerEventDefinition")) == sum(bool(x.awaits) for x in flowing)
@@ -132,6 +133,9 @@ def test_joins_defaults_and_errors_are_bpmns_own() -> None:
         "step_A-02",
         "step_A-04",
     ]
+    (bounded,) = found(root, "//b:sequenceFlow[b:conditionExpression='after 3 visits']")
+    assert (bounded.get("sourceRef"), bounded.get("targetRef")) == ("bound_A-06", "step_A-09")
+    assert found(root, "//b:sequenceFlow[@sourceRef='bound_A-06' and @targetRef='step_A-06']")
     assert found(root, "//b:association[@sourceRef='compensation_A-04']/@targetRef") == ["step_A-10"]
 
 

@@ -158,6 +158,7 @@ def cross(one: Segment, other: Segment) -> bool:
         ("amount > 10000.0 and more", ("amount >", "10000.0 and", "more")),
         ("a" * 20, ("a" * 15, "a" * 5)),
         ("", ()),
+        ("発注書の承認を待つ", ("発注書の承認を", "待つ")),
         (
             "one two three four five six seven eight nine ten eleven twelve",
             ("one two three", "four five six", "seven eight", "nine ten eleve…"),
