@@ -16,14 +16,20 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f
 _SPECIAL = re.compile(r'["\\\x00-\x1f]')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_DEPTH = 200
+_LEVELS_AROUND = 8
 _MAX_EXPONENT = 10_000
+_PLAIN_INTEGER = 10**21
+"""From here on integers are written with an exponent."""
+
+MAX_BYTES = 8 * 1024 * 1024
+"""How long a text may be: looked at before it is parsed, since parsing takes many times its size in memory."""
 
 
 class JsonFault(ValueError):
     """A text that is not JSON as this platform takes it.
 
     Attributes:
-        rule: `not_json`, `duplicate_key`, `bad_number`, `bad_text` or `too_deep`.
+        rule: `not_json`, `duplicate_key`, `bad_number`, `bad_text`, `too_deep` or `too_large`.
         path: where in the document, as a JSON pointer, as far as it is known.
     """
 
@@ -33,7 +39,7 @@ class JsonFault(ValueError):
         self.path = path
 
 
-def parse(text: str | bytes) -> Any:
+def parse(text: str | bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     """Return the value of a JSON text with every digit kept: integers as `int`, other numbers as `Decimal`.
 
     Duplicate keys are refused because parsers disagree on which value holds: what was validated would not be what is
@@ -42,29 +48,57 @@ def parse(text: str | bytes) -> Any:
     Raises:
         JsonFault: with the rule that was broken.
     """
+    if len(text) > max_bytes:
+        raise JsonFault("too_large", f"it has {len(text):,} bytes and may have {max_bytes:,}")
+    decoded = text if isinstance(text, str) else decode(text)
     try:
-        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        value = json.loads(
-            decoded,
-            object_pairs_hook=_object,
-            parse_float=_decimal,
-            parse_int=_integer,
-            parse_constant=_constant,
-        )
-        _refuse_depth(value)  # first, since the next one recurses
-        if "\\u" in decoded or (decoded is text and _has_surrogate(decoded)):
-            _refuse_bad_text(value, "")
-    except JsonFault:
+        value = _DECODER.decode(decoded)
+    except JsonFault as fault:
+        if fault.rule == "duplicate_key":
+            fault.path = _path_of_duplicate(decoded, 0) or fault.path
         raise
+    except RecursionError:
+        raise JsonFault("too_deep", "nested deeper than the parser goes") from None
+    except json.JSONDecodeError as error:
+        raise no_json(error.msg, error.pos) from None
+    _refuse_unfit(value, decoded)
+    return value
+
+
+def parse_at(text: str, start: int) -> tuple[Any, int]:
+    """Return the value that begins at `start` within a longer text, as `parse` returns it, and where it ends.
+
+    It may be longer than `parse` takes, and nested some levels deeper, since it may hold what `parse` takes.
+
+    Raises:
+        JsonFault: with the rule that was broken.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except JsonFault as fault:
+        if fault.rule == "duplicate_key":
+            fault.path = _path_of_duplicate(text, start) or fault.path
+        raise
+    except RecursionError:
+        raise JsonFault("too_deep", "nested deeper than the parser goes") from None
+    except json.JSONDecodeError as error:
+        raise no_json(error.msg, error.pos) from None
+    _refuse_unfit(value, text[start:end], _MAX_DEPTH + _LEVELS_AROUND)
+    return value, end
+
+
+def decode(content: bytes) -> str:
+    """Return the text of UTF-8 `content`.
+
+    Raises:
+        JsonFault: it is in another encoding, or cut within a character.
+    """
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.reason == "unexpected end of data":
             raise JsonFault("not_json", "it ends within a character") from None
         raise JsonFault("bad_text", f"byte {error.start} is not UTF-8") from None
-    except RecursionError:
-        raise JsonFault("too_deep", "nested deeper than the parser goes") from None
-    except json.JSONDecodeError as error:
-        raise JsonFault("not_json", f"{error.msg} at character {error.pos}") from None
-    return value
 
 
 def canonical(value: Any) -> str:
@@ -99,13 +133,50 @@ def digest_text(text: str | bytes) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                where = pointer([key]).encode("utf-8", "backslashreplace").decode()
-                raise JsonFault("duplicate_key", f"the key {key!r} stands twice in one object", where)
-            seen.add(key)
+        raise stands_twice(_first_duplicate(pairs))
     return result
+
+
+def _first_duplicate(pairs: Iterable[tuple[str, Any]]) -> str | None:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            return key
+        seen.add(key)
+    return None
+
+
+def stands_twice(key: str | None) -> JsonFault:
+    """Return the fault of an object with a key that stands twice in it."""
+    where = pointer([key or ""]).encode("utf-8", "backslashreplace").decode()
+    return JsonFault("duplicate_key", f"the key {key!r} stands twice in one object", where)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object whose keys may stand twice."""
+
+
+def _path_of_duplicate(text: str, start: int) -> str | None:
+    """Return where a key stands twice, None if that lies too deep to be looked for."""
+
+    def search(value: Any, path: tuple[str | int, ...]) -> tuple[str | int, ...] | None:
+        pairs = value if isinstance(value, _Pairs) else enumerate(value) if isinstance(value, list) else ()
+        if isinstance(value, _Pairs) and (key := _first_duplicate(value)) is not None:
+            return (*path, key)
+        return next(filter(None, (search(item, (*path, key)) for key, item in pairs)), None)
+
+    try:
+        decoder = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=str, parse_int=str)
+        tree, _ = decoder.raw_decode(text.lstrip(" \t\r\n") if start == 0 else text, start)
+        found = search(tree, ())
+    except (RecursionError, json.JSONDecodeError):
+        return None
+    return pointer(found).encode("utf-8", "backslashreplace").decode() if found else None
+
+
+def no_json(problem: str, position: int) -> JsonFault:
+    """Return the fault of a text that is no JSON from `position` on."""
+    return JsonFault("not_json", f"{problem} at character {position}")
 
 
 def _decimal(text: str) -> Decimal:
@@ -129,6 +200,19 @@ def _constant(text: str) -> NoReturn:
     raise JsonFault("bad_number", f"{text} is not a JSON number")
 
 
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_decimal, parse_int=_integer, parse_constant=_constant
+)
+
+
+def _refuse_unfit(value: Any, text: str, max_depth: int = _MAX_DEPTH) -> None:
+    """Refuse what is JSON and cannot be kept."""
+    if text.count("[") + text.count("{") >= max_depth:
+        _refuse_depth(value, max_depth)  # first, since the next one recurses
+    if "\\u" in text or _has_surrogate(text):
+        _refuse_bad_text(value, "")
+
+
 def _has_surrogate(text: str) -> bool:
     return not text.isascii() and _SURROGATE.search(text) is not None
 
@@ -146,9 +230,9 @@ def _refuse_bad_text(value: Any, path: str) -> None:
             _refuse_bad_text(item, f"{path}/{index}")
 
 
-def _refuse_depth(value: Any) -> None:
+def _refuse_depth(value: Any, max_depth: int) -> None:
     level = [value]
-    for _ in range(_MAX_DEPTH):
+    for _ in range(max_depth):
         level = [
             child
             for item in level
@@ -157,7 +241,7 @@ def _refuse_depth(value: Any) -> None:
         ]
         if not level:
             return
-    raise JsonFault("too_deep", f"nested deeper than {_MAX_DEPTH} levels")
+    raise JsonFault("too_deep", f"nested deeper than {max_depth} levels")
 
 
 def _write(value: Any, parts: list[str]) -> None:
@@ -170,7 +254,7 @@ def _write(value: Any, parts: list[str]) -> None:
     elif isinstance(value, str):
         parts.append(f'"{_SPECIAL.sub(_escape, value)}"')
     elif isinstance(value, int):
-        parts.append(_number(Decimal(value)))
+        parts.append(str(value) if -_PLAIN_INTEGER < value < _PLAIN_INTEGER else _number(Decimal(value)))
     elif isinstance(value, float):
         parts.append(_number(Decimal(repr(value))))
     elif isinstance(value, Decimal):
