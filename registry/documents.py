@@ -7,18 +7,19 @@ Enums, lengths and defaults are those of the tables in `lake.tables`. A document
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from guard.canonical import JsonFault, digest, parse
 from lake.spec import TableSpec
 from lake.tables import (
     AGENT,
+    CONSUMER_SUBSCRIPTION,
     ONTOLOGY_NODE,
     POLICY,
+    REFLECTION_LOG,
     ROLE,
     ROLE_SKILL_MAP,
     SCHEMA_REGISTRY,
@@ -27,15 +28,29 @@ from lake.tables import (
     TRIGGER_DEF,
     WORKFLOW,
 )
+from registry.fields import (
+    INT_MAX,
+    INTEGRAL,
+    Id,
+    Json,
+    Many,
+    Moment,
+    Rule,
+    Share,
+    Texts,
+    Version,
+    anchored,
+    default,
+    matching,
+    of,
+)
 
 UNVERSIONED = "1"
 """The version of objects whose documents carry none."""
 
-_SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII)
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*", re.ASCII)
 _CONTAINER = re.compile(r"(array|map)<(?:(?<=map<)string, *)?(.+)>", re.ASCII)
-_WORKLOAD_IDENTITY = re.compile(r"(role/|spiffe://).+")
-_SECRET_REF = re.compile(r"[a-z][a-z0-9-]*:[^\s#]+(#\S+)?", re.ASCII)
+_WORKLOAD_IDENTITY = re.compile(r"(role/|spiffe://)[!-~]+")
+_SECRET_REF = re.compile(r"[a-z][a-z0-9-]*:[!\"$-~]+(#[!-~]+)?", re.ASCII)
 _EFFECT = re.compile(r"[a-z_]+\.[a-z_]+", re.ASCII)
 
 
@@ -60,33 +75,6 @@ class DocumentRefused(ValueError):
         self.faults = faults
 
 
-def _of(spec: TableSpec, name: str) -> AfterValidator:
-    """Hold a member to the enum and length of its column."""
-    column = spec.column(name)
-
-    def check(value: str) -> str:
-        if column.enum and value not in column.enum:
-            raise ValueError(f"must be one of {', '.join(column.enum)}")
-        if column.length and len(value) > column.length:
-            raise ValueError(f"must have at most {column.length} characters")
-        return value
-
-    return AfterValidator(check)
-
-
-def _default(spec: TableSpec, name: str) -> Any:
-    return spec.column(name).default
-
-
-def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not pattern.fullmatch(value):
-            raise ValueError(f"must be {what}")
-        return value
-
-    return AfterValidator(check)
-
-
 def _is_integral(value: Any) -> bool:
     return isinstance(value, int | Decimal) and not isinstance(value, bool) and value == int(value)
 
@@ -99,6 +87,10 @@ _SCALARS: Mapping[str, Callable[[Any], bool]] = {
     "boolean": lambda value: isinstance(value, bool),
     "object": lambda value: isinstance(value, Mapping),
 }
+
+
+_TYPE_PATTERN = rf"^(?:{'|'.join(_SCALARS)}|(?:array|map)<.+>)$"
+"""What JSON Schema can say of a type's name: not that the types within it are some."""
 
 
 def _is_type(name: str) -> str:
@@ -125,24 +117,6 @@ def fits(value: Any, type_name: str) -> bool:
     if container[1] == "array":
         return isinstance(value, list | tuple) and all(fits(item, container[2]) for item in value)
     return isinstance(value, Mapping) and all(fits(item, container[2]) for item in value.values())
-
-
-def _moment(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("must be a text such as 2026-01-31T00:00:00Z")
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError("needs a zone, such as 2026-01-31T00:00:00Z")
-    return moment
-
-
-Id = Annotated[str, Field(max_length=64), _matching(_IDENTIFIER, "an id of letters, digits and . _ / : -")]
-Version = Annotated[str, Field(max_length=24), _matching(_SEMVER, "a semantic version such as 1.0.0")]
-Json = Mapping[str, Any]
-Many = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-"""JSON arrays become tuples: a document is frozen."""
-Texts = Annotated[tuple[str, ...], Many]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 class _Closed(BaseModel):
@@ -173,22 +147,22 @@ class Role(Document):
 
     spec: ClassVar = ROLE
     role_id: Id
-    role_title: Annotated[str, _of(ROLE, "role_title")]
-    department: Annotated[str, _of(ROLE, "department")]
-    hierarchy_level: Annotated[str, _of(ROLE, "hierarchy_level")]
+    role_title: Annotated[str, of(ROLE, "role_title")]
+    department: Annotated[str, of(ROLE, "department")]
+    hierarchy_level: Annotated[str, of(ROLE, "hierarchy_level")]
     supervises_role_id: Id | None = None
-    role_type: Annotated[str, _of(ROLE, "role_type")] = _default(ROLE, "role_type")
+    role_type: Annotated[str, of(ROLE, "role_type")] = default(ROLE, "role_type")
 
 
 class Argument(_Closed):
     """An argument of a skill. One with a `default` may be absent; `aliases` are other names a step may use."""
 
     name: str
-    type: Annotated[str, AfterValidator(_is_type)]
+    type: Annotated[str, Rule(_is_type, {"pattern": _TYPE_PATTERN})]
     required: bool = False
     default: Any = None
     aliases: Texts = ()
-    references: Annotated[str, _matching(re.compile("role|workflow"), "role or workflow")] | None = None
+    references: Annotated[str, matching(re.compile("role|workflow"), "role or workflow")] | None = None
 
     @property
     def has_default(self) -> bool:
@@ -223,15 +197,18 @@ class Signature(_Closed):
 class SecretRef(_Closed):
     """Where a secret is kept; the secret itself is in no document."""
 
-    secret_ref: Annotated[str, _matching(_SECRET_REF, "a reference such as vault:kv/prod/sap#token")]
+    secret_ref: Annotated[str, matching(_SECRET_REF, "a reference such as vault:kv/prod/sap#token")]
 
 
 def _workload_identity(value: Any) -> Any:
-    if isinstance(value, str):
-        if not _WORKLOAD_IDENTITY.fullmatch(value):
-            raise ValueError('must be {"secret_ref": ...} or a workload identity (role/..., spiffe://...)')
-        return value
+    if isinstance(value, str) and not _WORKLOAD_IDENTITY.fullmatch(value):
+        raise ValueError('must be {"secret_ref": ...} or a workload identity (role/..., spiffe://...)')
     return value
+
+
+def _with_workload_identity(schema: dict[str, Any]) -> dict[str, Any]:
+    text = {"type": "string", "pattern": anchored(_WORKLOAD_IDENTITY)}
+    return {**schema, "anyOf": [text if item == {"type": "string"} else item for item in schema["anyOf"]]}
 
 
 class RuntimeBinding(_Closed):
@@ -244,13 +221,13 @@ class RuntimeBinding(_Closed):
     adapter: str
     system: str | None = None
     endpoint: str | None = None
-    auth: Annotated[SecretRef | str | None, BeforeValidator(_workload_identity)] = None
+    auth: Annotated[SecretRef | str | None, Rule(_workload_identity, _with_workload_identity, comes_first=True)] = None
     network: Json | None = None
-    effects: Mapping[str, Annotated[str, _matching(_EFFECT, "an effect category domain.verb")]] = Field(
+    effects: Mapping[str, Annotated[str, matching(_EFFECT, "an effect category domain.verb")]] = Field(
         default_factory=dict
     )
-    timeouts_ms: Annotated[int, Field(gt=0)] = 30_000
-    retries: Annotated[int, Field(ge=0)] = 0
+    timeouts_ms: Annotated[int, Field(gt=0, le=INT_MAX), INTEGRAL] = 30_000
+    retries: Annotated[int, Field(ge=0, le=100), INTEGRAL] = 0
     simulation: Json | None = None
 
 
@@ -259,15 +236,15 @@ class SkillNode(Document):
 
     spec: ClassVar = SKILL_NODE
     skill_id: Id
-    skill_name: Annotated[str, _of(SKILL_NODE, "skill_name")]
-    category: Annotated[str, _of(SKILL_NODE, "category")]
+    skill_name: Annotated[str, of(SKILL_NODE, "skill_name")]
+    category: Annotated[str, of(SKILL_NODE, "category")]
     signature: Signature
     description: str = ""
     runtime_binding: RuntimeBinding
     version: Version
-    stability_tier: Annotated[str, _of(SKILL_NODE, "stability_tier")] = _default(SKILL_NODE, "stability_tier")
+    stability_tier: Annotated[str, of(SKILL_NODE, "stability_tier")] = default(SKILL_NODE, "stability_tier")
     owner_role_id: Id
-    is_generator: bool = _default(SKILL_NODE, "is_generator")
+    is_generator: bool = default(SKILL_NODE, "is_generator")
 
 
 class RoleSkill(Document):
@@ -276,7 +253,7 @@ class RoleSkill(Document):
     spec: ClassVar = ROLE_SKILL_MAP
     role_id: Id
     skill_id: Id
-    permission: Annotated[str, _of(ROLE_SKILL_MAP, "permission")] = _default(ROLE_SKILL_MAP, "permission")
+    permission: Annotated[str, of(ROLE_SKILL_MAP, "permission")] = default(ROLE_SKILL_MAP, "permission")
 
 
 class StepAction(Document):
@@ -285,14 +262,14 @@ class StepAction(Document):
     spec: ClassVar = STEP_ACTION
     step_id: Id
     workflow_id: Id | None = None
-    sequence: Annotated[int, Field(ge=1)]
-    action_type: Annotated[str, _of(STEP_ACTION, "action_type")]
+    sequence: Annotated[int, Field(ge=1, le=INT_MAX), INTEGRAL]
+    action_type: Annotated[str, of(STEP_ACTION, "action_type")]
     skill_id: Id
     parameters: Json = Field(default_factory=dict)
     next_step_logic: Json | str
-    timeout_ms: Annotated[int, Field(gt=0, lt=2**31)] = _default(STEP_ACTION, "timeout_ms")
-    retries: Annotated[int, Field(ge=0, le=100)] = _default(STEP_ACTION, "retries")
-    idempotency_key: Annotated[str, _of(STEP_ACTION, "idempotency_key")] | None = None
+    timeout_ms: Annotated[int, Field(gt=0, le=INT_MAX), INTEGRAL] = default(STEP_ACTION, "timeout_ms")
+    retries: Annotated[int, Field(ge=0, le=100), INTEGRAL] = default(STEP_ACTION, "retries")
+    idempotency_key: Annotated[str, of(STEP_ACTION, "idempotency_key")] | None = None
 
 
 class Selector(_Closed):
@@ -313,7 +290,7 @@ class Trigger(Document):
 
     spec: ClassVar = TRIGGER_DEF
     trigger_id: Id
-    trigger_type: Annotated[str, _of(TRIGGER_DEF, "trigger_type")]
+    trigger_type: Annotated[str, of(TRIGGER_DEF, "trigger_type")]
     selector: Selector
 
 
@@ -322,8 +299,8 @@ class Constraints(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
-    latency_ms: Annotated[int, Field(gt=0)] | None = None
-    max_error_rate: Annotated[Decimal | int, Field(ge=0, le=1)] | None = None
+    latency_ms: Annotated[int, Field(gt=0, le=2**63 - 1), INTEGRAL] | None = None
+    max_error_rate: Share | None = None
     policy_tags: Texts = ()
 
 
@@ -332,12 +309,12 @@ class Workflow(Document):
 
     spec: ClassVar = WORKFLOW
     workflow_id: Id
-    workflow_name: Annotated[str, _of(WORKFLOW, "workflow_name")]
+    workflow_name: Annotated[str, of(WORKFLOW, "workflow_name")]
     objective: str
     constraints: Constraints = Field(default_factory=Constraints)
     responsible_role_id: Id
     genome: Json = Field(default_factory=dict)
-    status: Annotated[str, _of(WORKFLOW, "status")] = _default(WORKFLOW, "status")
+    status: Annotated[str, of(WORKFLOW, "status")] = default(WORKFLOW, "status")
     version: Version
     lineage: Json = Field(default_factory=dict)
     steps: Annotated[tuple[StepAction, ...], Many] = ()
@@ -362,11 +339,11 @@ class Agent(Document):
 
     spec: ClassVar = AGENT
     agent_id: Id
-    agent_name: Annotated[str, _of(AGENT, "agent_name")]
-    agent_type: Annotated[str, _of(AGENT, "agent_type")]
+    agent_name: Annotated[str, of(AGENT, "agent_name")]
+    agent_type: Annotated[str, of(AGENT, "agent_type")]
     role_id: Id
     policy_profile: PolicyProfile = Field(default_factory=PolicyProfile)
-    organisation: Annotated[str, _of(AGENT, "organisation")] = _default(AGENT, "organisation")
+    organisation: Annotated[str, of(AGENT, "organisation")] = default(AGENT, "organisation")
 
 
 class Policy(Document):
@@ -374,11 +351,11 @@ class Policy(Document):
 
     spec: ClassVar = POLICY
     policy_id: Id
-    policy_name: Annotated[str, _of(POLICY, "policy_name")] = ""
-    scope: Annotated[str, _of(POLICY, "scope")]
+    policy_name: Annotated[str, of(POLICY, "policy_name")] = ""
+    scope: Annotated[str, of(POLICY, "scope")]
     spec_: Annotated[Json, Field(alias="spec")]
     owner_role_id: Id = "SEC-M-001"
-    precedence: Annotated[str, _of(POLICY, "precedence")] = _default(POLICY, "precedence")
+    precedence: Annotated[str, of(POLICY, "precedence")] = default(POLICY, "precedence")
     effective_from: Moment | None = None
     effective_to: Moment | None = None
 
@@ -388,22 +365,58 @@ class OntologyNode(Document):
 
     spec: ClassVar = ONTOLOGY_NODE
     node_id: Id
-    node_type: Annotated[str, _of(ONTOLOGY_NODE, "node_type")]
-    label: Annotated[str, _of(ONTOLOGY_NODE, "label")]
+    node_type: Annotated[str, of(ONTOLOGY_NODE, "node_type")]
+    label: Annotated[str, of(ONTOLOGY_NODE, "label")]
     attributes: Json = Field(default_factory=dict)
     parent_id: Id | None = None
+
+
+class ConsumerSubscription(Document):
+    """Which versions of a topic's schema a consumer can read."""
+
+    spec: ClassVar = CONSUMER_SUBSCRIPTION
+    consumer_id: Id
+    subject: Annotated[str, of(CONSUMER_SUBSCRIPTION, "subject")]
+    versions: Annotated[tuple[Annotated[int, Field(ge=1, le=INT_MAX), INTEGRAL], ...], Field(min_length=1), Many]
+
+
+class ProposedAction(BaseModel):
+    """What could be done about an insight; what it needs depends on its type and is kept as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    type: str
+
+
+class Reflection(Document):
+    """What was learned from a run. Without an id it is given one when it is recorded."""
+
+    spec: ClassVar = REFLECTION_LOG
+    reflection_id: Id | None = None
+    source_type: Annotated[str, of(REFLECTION_LOG, "source_type")]
+    source_id: Id
+    workflow_id: Id | None = None
+    insight_type: Annotated[str, of(REFLECTION_LOG, "insight_type")]
+    insight: Json
+    learning_signal: Json = Field(default_factory=dict)
+    proposed_actions: Annotated[tuple[ProposedAction, ...], Many] = ()
+    reviewer_role_id: Id | None = None
+
+    @property
+    def object_id(self) -> str:
+        return self.reflection_id or ""
 
 
 class EventSchema(Document):
     """The schema of a topic's payloads; strings marked `x-pii` hold personal data."""
 
     spec: ClassVar = SCHEMA_REGISTRY
-    subject: Annotated[str, _of(SCHEMA_REGISTRY, "subject")]
-    version: Annotated[int, Field(ge=1)]
+    subject: Annotated[str, of(SCHEMA_REGISTRY, "subject")]
+    version: Annotated[int, Field(ge=1, le=INT_MAX), INTEGRAL]
     semver: Version
-    format: Annotated[str, _of(SCHEMA_REGISTRY, "format")]
+    format: Annotated[str, of(SCHEMA_REGISTRY, "format")]
     schema_: Annotated[Json, Field(alias="schema")]
-    compatibility: Annotated[str, _of(SCHEMA_REGISTRY, "compatibility")] = _default(SCHEMA_REGISTRY, "compatibility")
+    compatibility: Annotated[str, of(SCHEMA_REGISTRY, "compatibility")] = default(SCHEMA_REGISTRY, "compatibility")
 
     @property
     def object_id(self) -> str:

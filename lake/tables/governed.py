@@ -364,7 +364,7 @@ PUBLICATION_QUEUE = TableSpec(
         identifier("proposed_by", "Agent that proposed it."),
         identifier("decided_by", "Who decided.", nullable=True),
         timestamp("decided_at", "When it was decided.", nullable=True),
-        identifier("published_object_id", "Object that came of it.", nullable=True),
+        identifier("published_object_id", "Object that came of it.", length=200, nullable=True),
         timestamp("expires_at", "When it closes by itself if nobody acts."),
         *GOVERNED,
     ),
@@ -377,7 +377,7 @@ OBJECT_VERSION = TableSpec(
     key=("object_type", "object_id", "version"),
     columns=(
         text("object_type", "Table of the object.", length=32),
-        identifier("object_id", "Id of the object."),
+        identifier("object_id", "Id of the object; of a pair, both with a slash between.", length=200),
         text("version", "Semantic version, or the ordinal of objects that carry none.", length=24),
         json_text("document", "The document as received."),
         text("document_hash", "SHA-256 of the document's canonical JSON.", length=64),
