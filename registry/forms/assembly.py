@@ -14,7 +14,8 @@ from guard.canonical import canonical, digest, parse
 from lake.spec import Column, Kind, TableSpec
 from lake.tables import OBJECT_VERSION, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
 from registry.api_schemas import KINDS
-from registry.documents import Document, DocumentRefused, Received, Workflow, read_document
+from registry.documents import Document, Fault, Received, Workflow
+from registry.drafts import Incoming, read_incoming
 from registry.forms.cells import from_text, refused_characters
 from registry.forms.sheets import SPECS, Faults, Line, Sheets
 from registry.objects import Row, rows_of
@@ -68,11 +69,10 @@ def understand(sheets: Sheets, faults: Faults) -> Content:
     else:
         content.documents = list(_assembled(content.rows, faults))
     for place, name, text in sheets.documents:
-        try:
-            content.documents.append(read_document(KINDS[name], text, name=place))
-        except DocumentRefused as refused:
-            for fault in refused.faults:
-                faults.add(place, "", f"{fault.path or '/'} {fault.problem}", fault.fix)
+        found: list[Fault] = []
+        content.documents += read_incoming([Incoming(KINDS[name], text, place)], found)
+        for fault in found:
+            faults.add(place, "", f"{fault.path or '/'} {fault.problem}", fault.fix)
     faults.settle()
     return content
 
@@ -262,16 +262,15 @@ def _read(
         places: path within the document -> the row that states what is there.
         column: the one that holds the whole document.
     """
-    try:
-        return read_document(kind, text, name=place)
-    except DocumentRefused as refused:
-        for fault in refused.faults:
-            stated_at, path = place, fault.path
-            for prefix, part in (places or {}).items():
-                if path == prefix or path.startswith(prefix + "/"):
-                    stated_at, path = part, path.removeprefix(prefix)
-            _, stated_in, within = path.split("/", 2) if path.count("/") > 1 else ("", path[1:], "")
-            if column:
-                stated_in, within = column, path[1:]
-            faults.add(stated_at, stated_in, f"/{within} {fault.problem}" if within else fault.problem, fault.fix)
-        return None
+    found: list[Fault] = []
+    received = next(read_incoming([Incoming(kind, text, place)], found), None)
+    for fault in found:
+        stated_at, path = place, fault.path
+        for prefix, part in (places or {}).items():
+            if path == prefix or path.startswith(prefix + "/"):
+                stated_at, path = part, path.removeprefix(prefix)
+        _, stated_in, within = path.split("/", 2) if path.count("/") > 1 else ("", path[1:], "")
+        if column:
+            stated_in, within = column, path[1:]
+        faults.add(stated_at, stated_in, f"/{within} {fault.problem}" if within else fault.problem, fault.fix)
+    return received

@@ -11,7 +11,6 @@ from guard.canonical import digest
 from lake.tables import OBJECT_VERSION
 from registry.database import TABLES, Registry, fetch, insert
 from registry.documents import DocumentRefused, Received
-from registry.drafts import Incoming
 from registry.forms.assembly import Content, Key, Placed, complete
 from registry.forms.sheets import SPECS, Faults, FormRefused
 from registry.objects import Row
@@ -99,24 +98,18 @@ def _check_unique(placed: Mapping[str, Sequence[Placed]], rows: Mapping[str, Seq
 def propose(
     registry: Registry, documents: Sequence[Received[Any]], faults: Faults, *, principal: Principal, now: datetime
 ) -> int:
-    """Queue every document that says something new as a draft, all of them or none; return how many that were.
+    """Queue what is not current already as drafts, all of it or nothing; return how many documents that were.
 
     Raises:
         FormRefused: one of them cannot stand beside what the registry holds; nothing was written.
         Denied: the principal may not propose one of them.
     """
-    with registry.read() as connection:
-        table = TABLES[OBJECT_VERSION.name]
-        query = sa.select(table.c.object_type, table.c.object_id, table.c.document_hash)
-        known = set(fetch(connection, query))
-    new = [received for received in documents if (*received.identity, received.hash) not in known]
-    for received in new:
+    for received in documents:
         if received.body.spec.name not in PROPOSAL_TYPES:
             faults.add(received.name, "", f"a {received.body.spec.name} cannot be proposed", "remove it from the file")
     faults.settle()
-    incoming = [Incoming(type(received.body), received.text, received.name) for received in new]
     try:
-        return len(submit_all(registry, incoming, principal=principal, now=now)) if incoming else 0
+        return len(submit_all(registry, documents, principal=principal, now=now, skips_unchanged=True))
     except DocumentRefused as refused:
         faults.found += refused.faults
         raise FormRefused(faults.source, faults.found) from None
