@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 
 from registry.diagrams.layers import Cell, Link
 
@@ -20,13 +21,21 @@ _TOUCH, _OVERLAP = 5, 20
 
 @dataclass
 class _Trunk:
-    """Lines that leave one place, in one channel: the heights at which they come and go, and where it stands."""
+    """Lines that leave one place, in one channel.
+
+    Attributes:
+        comes, goes: the heights at which they come from the left and go on to the right.
+        low, high: how far up and down it reaches.
+    """
 
     comes: set[int] = field(default_factory=set)
     goes: set[int] = field(default_factory=set)
-    low: int = 0
-    high: int = 0
+    low: float = inf
+    high: float = -inf
     x: int = 0
+
+    def reach(self, *heights: int) -> None:
+        self.low, self.high = min(self.low, *heights), max(self.high, *heights)
 
     def cost_left_of(self, right: "_Trunk") -> int:
         crossed = sum(_cost(height, right) for height in self.goes - right.goes)
@@ -79,8 +88,7 @@ def route(cells: Sequence[Cell], layers: Sequence[Sequence[int]], links: Sequenc
                 trunk.goes.add(behind)
     for wires in passed:
         for trunk, before, behind in wires:
-            known = (trunk.low, trunk.high) if trunk.low or trunk.high else (before, before)
-            trunk.low, trunk.high = min(*known, before, behind), max(*known, before, behind)
+            trunk.reach(before, behind)
     middles = _set_columns(cells, layers, [_tracks(list(trunks.values())) for trunks in channels])
     lines = [
         [
@@ -111,11 +119,10 @@ def _tracks(trunks: list[_Trunk]) -> list[_Trunk]:
     """Return the trunks that need a track, from left to right, each put where it costs least."""
     ordered: list[_Trunk] = []
     for trunk in sorted((t for t in trunks if t.low != t.high), key=lambda t: (t.low, t.high)):
-        costs = [
-            sum(other.cost_left_of(trunk) for other in ordered[:place])
-            + sum(trunk.cost_left_of(other) for other in ordered[place:])
-            for place in range(len(ordered) + 1)
-        ]
+        # What each place costs more than the leftmost one: one more trunk stands before it, not behind.
+        costs = [0]
+        for other in ordered:
+            costs.append(costs[-1] + other.cost_left_of(trunk) - trunk.cost_left_of(other))
         ordered.insert(costs.index(min(costs)), trunk)
     return ordered
 
