@@ -107,9 +107,12 @@ def _holds(condition: Expression, row: Mapping[str, Any]) -> bool:
 def samples(paths: Sequence[MemberPath], scope: Scope) -> tuple[list[dict[str, Any]], bool] | None:
     """Return bindings that differ in what stands at `paths`, and whether they are all; None if too little is stated."""
     shapes = dict(scope)
+    shared = _shared(paths, shapes)
     read: dict[str, list[MemberPath]] = {}
-    for variable, *rest in paths:
-        read.setdefault(variable, []).append(tuple(rest))
+    for path in paths:
+        variable, *rest = ("event", *path[1:]) if path[:2] in shared else path
+        if tuple(rest) not in read.setdefault(variable, []):
+            read[variable].append(tuple(rest))
     choices: list[Sequence[Any]] = []
     is_finite, total = True, 1
     for variable, members in read.items():
@@ -128,7 +131,21 @@ def samples(paths: Sequence[MemberPath], scope: Scope) -> tuple[list[dict[str, A
         is_finite = False
         stride = total // MAX_VALUES | 1
         rows = itertools.islice(rows, 0, MAX_VALUES * stride, stride)  # type: ignore[assignment]
-    return [dict(zip(read, row, strict=True)) for row in rows], is_finite
+    return [_with_shared(dict(zip(read, row, strict=True)), shared) for row in rows], is_finite
+
+
+def _shared(paths: Sequence[MemberPath], shapes: Mapping[str, Shape | None]) -> set[MemberPath]:
+    """Return the members of `output` that are the awaited event's: the engine writes its payload over the output."""
+    event = shapes.get("event")
+    stated = event.schema.get("properties", {}) if event else {}
+    return {path[:2] for path in paths if path[0] == "output" and len(path) > 1 and path[1] in stated}
+
+
+def _with_shared(row: dict[str, Any], shared: set[MemberPath]) -> dict[str, Any]:
+    if not shared:
+        return row
+    names = [name for _, name in shared if name in row["event"]]
+    return {**row, "output": {**row.get("output", {}), **{name: row["event"][name] for name in names}}}
 
 
 def _problems(expression: Expression, scope: Scope, is_right: Callable[[Any], bool] | None) -> Iterator[Problem]:

@@ -106,6 +106,10 @@ def _of_fork(
             'lead them to one step with "join": "all" or "any"',
         )
         return
+    for start in starts:
+        if step_id in reachable([start], forward, barred=joins):
+            yield f"the branch {start} leads back to {step_id} and forks again", "join it first"
+            return
     for number, start in enumerate(starts):
         for other, reach in list(zip(starts, reaches, strict=True))[number + 1 :]:
             common = {met for met in reaches[number] & reach if logics[met].join}
@@ -113,8 +117,6 @@ def _of_fork(
             for met in sorted(before - common):
                 fix = f'give {met} a "join", or the branches different steps'
                 yield f"the branches {start} and {other} meet at {met}, which would run for each of them", fix
-        if step_id in reachable([start], forward, barred=joins):
-            yield f"the branch {start} leads back to {step_id} and forks again", "join it first"
 
 
 def _fork_targets(logic: StepLogic) -> Iterator[tuple[str, Targets]]:

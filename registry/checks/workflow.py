@@ -138,7 +138,7 @@ def _reference_faults(workflow: Workflow, what: str, value: Any, known: Known, p
         called = _workflow_id(value, {*known.calls, workflow.workflow_id})
         if called is None:
             yield _unknown(path, "workflow", value)
-        elif workflow.workflow_id in reachable([called], {**_called(known.calls), workflow.workflow_id: []}):
+        elif workflow.workflow_id in reachable([called], _called({**known.calls, workflow.workflow_id: ()})):
             yield _fault(
                 path, f"{value} calls {workflow.workflow_id} again, without end", "call a workflow that does not"
             )

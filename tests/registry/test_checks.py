@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from registry.checks import Known, check_workflow
 from registry.documents import Signature, Workflow
@@ -41,6 +43,12 @@ KNOWN = Known(
     roles={"R-1", "R-2"},
     schemas=SCHEMAS,
 )
+
+
+CHILD = {
+    "name": "call",
+    "args": [{"name": "target_workflow_id", "type": "string", "required": True, "references": "workflow"}],
+}
 
 
 def step(step_id: str, sequence: int, logic: Any, **changes: Any) -> dict[str, Any]:
@@ -244,6 +252,191 @@ def test_faults_of_the_workflow_itself_are_found(changes: dict[str, Any], path: 
 def test_a_draft_may_have_no_steps_yet() -> None:
     """The blueprint posts the workflow first and its steps afterwards."""
     assert faults(workflow(steps=[], status="draft")) == {}
+
+
+RICH = Known(
+    skills={
+        "SK-CHECK": Signature.model_validate(
+            {**SIGNATURES["SK-CHECK"], "returns": {"properties": {"pass": "boolean", "score": "number"}}}
+        ),
+        "SK-ASK": Signature.model_validate({**SIGNATURES["SK-ASK"], "returns": {"properties": {"task": "string"}}}),
+        "SK-WRITE": Signature.model_validate({"name": "write", "args": [{"name": "action", "type": "string"}]}),
+        "SK-CALL": Signature.model_validate(CHILD),
+    },
+    roles={"R-1", "R-2"},
+    schemas={
+        "order.placed": {
+            "type": "object",
+            "properties": {
+                "order_id": {"type": "string"},
+                "total": {"type": "number"},
+                "note": {"type": "string"},
+                "team": {"enum": ["R-1", "R-2"]},
+                "desk": {"enum": ["R-1", "R-8"]},
+            },
+            "required": ["order_id", "total", "team", "desk"],
+            "additionalProperties": False,
+        },
+        "order.decided": SCHEMAS["order.decided"] | {"type": "object"},
+    },
+    effects={"SK-WRITE": {"book": "ledger.write"}},
+    calls={"WF-2": ["WF-3"], "WF-3": [], "WF-4": ["WF-2", "WF-1-Orders"]},
+)
+
+
+def rich(*steps: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return a sound workflow that uses the whole language, as a document that may be spoiled."""
+    document = {
+        "workflow_id": "WF-1",
+        "workflow_name": "Orders",
+        "objective": "o",
+        "responsible_role_id": "R-1",
+        "status": "active",
+        "version": "1.0.0",
+        "steps": list(steps)
+        or [
+            step(
+                "S-1", 1, {"if": [{"expr": "pass", "goto": "S-3"}, {"expr": "!pass", "goto": "S-2"}], "on_error": "S-2"}
+            ),
+            step(
+                "S-2",
+                2,
+                {
+                    "await": awaiting(),
+                    "if": [{"expr": "event.decision=='yes'", "goto": "S-1"}, {"expr": "decision=='no'", "goto": "END"}],
+                    "loop": {"max_visits": 3, "on_exhausted": "END"},
+                },
+                skill_id="SK-ASK",
+                parameters={"owner": "${trigger.team}"},
+            ),
+            step(
+                "S-3",
+                3,
+                {"goto": ["S-4", "S-5"]},
+                parameters={"subject": "score ${output.score}", "tol": "${trigger.total}"},
+            ),
+            step("S-4", 4, {"goto": "S-6", "compensate": "S-7"}, skill_id="SK-WRITE", parameters={"action": "book"}),
+            step("S-5", 5, "→ S-6", skill_id="SK-CALL", parameters={"target_workflow_id": "WF-2-Ship"}),
+            step("S-6", 6, {"goto": "END", "join": "all"}),
+            step("S-7", 7, "END", skill_id="SK-WRITE", parameters={"action": "book"}),
+        ],
+        "triggers": [
+            {
+                "trigger_id": "T-1",
+                "trigger_type": "event",
+                "selector": {"topic": "order.placed", "condition": "total > 100 && has(trigger.note) && note != ''"},
+            }
+        ],
+    }
+    return document | changes
+
+
+def rich_faults(document: dict[str, Any]) -> dict[str, str]:
+    found = check_workflow(Workflow.model_validate(document), RICH, document="w.json")
+    assert all(fault.document == "w.json" and fault.problem and fault.fix for fault in found)
+    return {fault.path: fault.problem for fault in found}
+
+
+def test_a_workflow_that_uses_the_whole_language_has_no_faults() -> None:
+    """Loops, forks, joins, waits, children and compensation are there to be used."""
+    assert rich_faults(rich()) == {}
+
+
+MUTATIONS: dict[str, tuple[str, Any]] = {
+    # path to change -> (path that must be named, new value)
+    "steps/0/next_step_logic/if/0/expr": ("/steps/0/next_step_logic/if/0/expr", "pass == 'x'"),
+    "steps/0/next_step_logic/if/1/expr": ("/steps/0/next_step_logic/if", "!pass && score > 1"),
+    "steps/0/parameters/subject": ("/steps/0/parameters/subject", "${trigger.total}"),
+    "steps/1/parameters/owner": ("/steps/1/parameters/owner", "${trigger.desk}"),
+    "steps/1/next_step_logic/await/correlate/order_id": (
+        "/steps/1/next_step_logic/await/correlate/order_id",
+        "${trigger.total}",
+    ),
+    "steps/1/next_step_logic/if/1/expr": ("/steps/1/next_step_logic/if/1/expr", "event.decision=='nö'"),
+    "steps/2/parameters/tol": ("/steps/2/parameters/tol", "${trigger.order_id}"),
+    "steps/2/parameters/subject": ("/steps/2/parameters/subject", "${output.task}"),
+    "steps/3/next_step_logic/compensate": ("/steps/3/next_step_logic/compensate", "S-9"),
+    "steps/4/parameters/target_workflow_id": ("/steps/4/parameters/target_workflow_id", "WF-9"),
+    "steps/5/skill_id": ("/steps/5/skill_id", "SK-NONE"),
+    "responsible_role_id": ("/responsible_role_id", "R-9"),
+    "triggers/0/selector/condition": ("/triggers/0/selector/condition", "total > 100 && note != ''"),
+    "triggers/0/selector/cron": ("/triggers/0/selector/cron", "* * *"),
+    "triggers/0/selector/timezone": ("/triggers/0/selector/timezone", "Mars/Olympus"),
+}
+
+
+def spoil(document: Any, path: str, value: Any) -> None:
+    *way, last = path.split("/")
+    for part in way:
+        document = document[int(part) if part.isdigit() else part]
+    document[int(last) if last.isdigit() else last] = value
+
+
+@given(st.sets(st.sampled_from(sorted(MUTATIONS)), min_size=1))
+def test_every_change_for_the_worse_is_named_where_it_was_made(paths: set[str]) -> None:
+    """However many there are: an author who learns one fault per attempt gives up before the last."""
+    document = rich()
+    for path in paths:
+        spoil(document, path, MUTATIONS[path][1])
+    assert {MUTATIONS[path][0] for path in paths} <= rich_faults(document).keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        ("steps/5/next_step_logic", {"goto": "END"}, "/steps/2/next_step_logic/goto"),
+        ("steps/2/next_step_logic", {"goto": "S-4"}, "/steps/5/next_step_logic/join"),
+        (
+            "steps/1/next_step_logic/loop",
+            {"max_visits": 2, "on_exhausted": "S-1"},
+            "/steps/1/next_step_logic/loop/on_exhausted",
+        ),
+        ("steps/1/next_step_logic/await/event", "order.lost", "/steps/1/next_step_logic/await/event"),
+        ("steps/1/next_step_logic/loop/max_visits", 0, "/steps/1/next_step_logic/loop/max_visits"),
+        ("steps/3/next_step_logic/compensate", "S-4", "/steps/3/next_step_logic/compensate"),
+        ("steps/4/parameters/target_workflow_id", "WF-1", "/steps/4/parameters/target_workflow_id"),
+        ("steps/4/parameters/target_workflow_id", "WF-4", "/steps/4/parameters/target_workflow_id"),
+        ("steps/0/parameters/subject", "${output.score}", "/steps/0/parameters/subject"),
+        ("steps/0/parameters/subject", "${trigger.note}", "/steps/0/parameters/subject"),
+    ],
+)
+def test_a_change_of_the_ways_is_named_where_it_hurts(path: str, value: Any, named: str) -> None:
+    """Each changes what is reached, joined, undone or called, and so may have faults in several places."""
+    document = rich()
+    spoil(document, path, value)
+    assert named in rich_faults(document)
+
+
+def test_an_undoing_step_that_runs_by_itself_must_be_undone_too() -> None:
+    """Undoing by a step of the normal way books a second time, and nothing takes that back."""
+    document = rich()
+    spoil(document, "steps/6/next_step_logic", "→ S-6")
+    spoil(document, "steps/4/next_step_logic", "→ S-7")
+    assert "/steps/3/next_step_logic/compensate" in rich_faults(document)
+
+
+def test_the_output_before_a_step_is_that_of_whatever_led_there() -> None:
+    """After an error the step before returned nothing, so what it would have returned may be absent."""
+    ok = step("S-2", 2, "END", parameters={"subject": "${output.?score.orValue(0) > 1 ? 'high' : 'low'}"})
+    fails = step("S-2", 2, "END", parameters={"subject": "${output.score > 1 ? 'high' : 'low'}"})
+    safe, risky = {"goto": "S-2"}, {"goto": "S-2", "on_error": "S-2"}
+    assert rich_faults(rich(step("S-1", 1, safe), fails)) == {}
+    assert list(rich_faults(rich(step("S-1", 1, risky), fails))) == ["/steps/1/parameters/subject"]
+    assert rich_faults(rich(step("S-1", 1, risky), ok)) == {}
+
+
+def test_a_workflow_with_several_topics_reads_what_all_of_them_have() -> None:
+    """A member of one topic is absent for the other."""
+    triggers = [
+        {"trigger_id": f"T-{topic}", "trigger_type": "event", "selector": {"topic": topic}}
+        for topic in ("order.placed", "order.decided")
+    ]
+    both = step("S-1", 1, "END", parameters={"subject": "${trigger.order_id}"})
+    one = step("S-1", 1, "END", parameters={"subject": "${trigger.decision}"})
+    guarded = step("S-1", 1, "END", parameters={"subject": "${trigger.?decision.orValue('none')}"})
+    assert rich_faults(rich(both, triggers=triggers)) == {}
+    assert list(rich_faults(rich(one, triggers=triggers))) == ["/steps/0/parameters/subject"]
+    assert rich_faults(rich(guarded, triggers=triggers)) == {}
 
 
 def test_all_faults_are_found_at_once() -> None:
