@@ -6,13 +6,13 @@ returned: which one that was depends on the way, so it is any of those that lead
 nothing; one whose wait timed out returned what its skill did.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from registry.checks.expressions import Scope
 from registry.checks.known import Known
 from registry.checks.shapes import Shape, either, merged, of_type, shape_of
 from registry.documents import StepAction, Workflow
-from registry.expressions import compile_template
+from registry.expressions import Expression, compile_template
 from registry.steps import StepLogic
 
 NOTHING = shape_of({"type": "object", "properties": {}, "additionalProperties": False})
@@ -28,9 +28,18 @@ EPISODE = shape_of(
     }
 )
 
+Readable = Mapping[str, Callable[[], Shape | None]]
+"""Variable -> how to learn its shape, so that only what is read is looked up."""
+
 _Source = tuple[str, bool]
 """A step whose output is the latest, and whether the awaited event came."""
 _NONE: _Source = ("", False)
+
+
+def narrowed(readable: Readable, *expressions: Expression) -> Scope:
+    """Return the shapes of the variables that `expressions` read."""
+    names = {path[0] for expression in expressions for path in expression.paths}
+    return tuple((name, readable[name]()) for name in sorted(names & readable.keys()))
 
 
 class Scopes:
@@ -48,30 +57,31 @@ class Scopes:
         entry = min(workflow.steps, key=lambda step: step.sequence).step_id if workflow.steps else ""
         self._latest = _latest(entry, logics) if logics and len(logics) == len(workflow.steps) else {}
 
-    def parameters(self, step_id: str) -> Scope:
+    def parameters(self, step_id: str) -> Readable:
         """Return what the parameters of a step can read."""
-        return (("trigger", self._trigger), ("episode", EPISODE), ("output", self._arriving(step_id)), ("input", None))
+        return {
+            "trigger": lambda: self._trigger,
+            "episode": lambda: EPISODE,
+            "output": lambda: self._arriving(step_id),
+            "input": lambda: None,
+        }
 
-    def correlation(self, step_id: str) -> Scope:
+    def correlation(self, step_id: str) -> Readable:
         """Return what an await's `correlate` can read: it is bound before the step's own output counts."""
-        return (*self._around(step_id), ("output", self._arriving(step_id)))
+        return {**self.parameters(step_id), "input": lambda: _given(self._steps[step_id], self._known)}
 
-    def conditions(self, step_id: str) -> Scope:
+    def conditions(self, step_id: str) -> Readable:
         """Return what the conditions of a step can read."""
-        logic = self._logics[step_id]
-        own = (*self._around(step_id), ("output", self._returned((step_id, logic.awaits is not None))))
-        return (*own, ("event", self._known.payload(logic.awaits.event))) if logic.awaits else own
-
-    def _around(self, step_id: str) -> Scope:
-        return (
-            ("trigger", self._trigger),
-            ("episode", EPISODE),
-            ("input", _given(self._steps[step_id], self._known)),
-        )
+        awaits = self._logics[step_id].awaits
+        readable = {
+            **self.correlation(step_id),
+            "output": lambda: self._returned((step_id, awaits is not None)),
+        }
+        return {**readable, "event": lambda: self._known.payload(awaits.event)} if awaits else readable
 
     def _arriving(self, step_id: str) -> Shape | None:
         sources = self._latest.get(step_id)
-        return either([self._returned(source) for source in sorted(sources)]) if sources else None
+        return either(tuple(self._returned(source) for source in sorted(sources))) if sources else None
 
     def _returned(self, source: _Source) -> Shape | None:
         step_id, has_event = source
@@ -83,7 +93,8 @@ class Scopes:
 
 
 def _trigger(workflow: Workflow, known: Known) -> Shape | None:
-    return either([known.payload(topic) if (topic := t.selector.topic) else None for t in workflow.triggers])
+    topics = [trigger.selector.topic for trigger in workflow.triggers]
+    return either(tuple(known.payload(topic) if topic else None for topic in topics))
 
 
 def _given(step: StepAction, known: Known) -> Shape | None:

@@ -151,7 +151,8 @@ def returned_shape(returns: Any) -> Shape | None:
     return shape_of({**stated, "properties": {name: of_type(item) for name, item in properties.items()}})
 
 
-def either(shapes: Sequence[Shape | None]) -> Shape | None:
+@lru_cache(maxsize=4096)
+def either(shapes: tuple[Shape | None, ...]) -> Shape | None:
     """Return the shape of what has one of several shapes, None if nothing can be said about it."""
     distinct = list(dict.fromkeys(shapes))
     if not distinct or None in distinct:
@@ -163,6 +164,7 @@ def either(shapes: Sequence[Shape | None]) -> Shape | None:
     return None if any(map(_refers, schemas)) else shape_of({"anyOf": schemas})
 
 
+@lru_cache(maxsize=4096)
 def merged(own: Shape | None, over: Shape | None) -> Shape | None:
     """Return the shape of an object whose members another object's stand over, None if nothing can be said."""
     if own is None or over is None or _refers(own.schema) or _refers(over.schema):

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from registry.checks.expressions import Scope, condition_problems, uncovered, value_problems, values_of
+from registry.checks.expressions import condition_problems, uncovered, value_problems, values_of
 from registry.checks.graph import flaws, reachable
 from registry.checks.known import Known
-from registry.checks.scopes import Scopes
+from registry.checks.scopes import Readable, Scopes, narrowed
 from registry.checks.triggers import trigger_faults
 from registry.documents import Argument, DocumentRefused, Fault, StepAction, Workflow, fits
 from registry.expressions import Expression, ExpressionFault, MemberPath, Template, compile_template
@@ -66,7 +66,9 @@ def _twice(what: str, values: list[Any], path: str) -> Iterator[Fault]:
 # Parameters
 
 
-def _parameter_faults(workflow: Workflow, step: StepAction, known: Known, scope: Scope, path: str) -> Iterator[Fault]:
+def _parameter_faults(
+    workflow: Workflow, step: StepAction, known: Known, readable: Readable, path: str
+) -> Iterator[Fault]:
     signature = known.skills.get(step.skill_id)
     if signature is None:
         yield _unknown(f"{path}/skill_id", "skill", step.skill_id)
@@ -82,7 +84,7 @@ def _parameter_faults(workflow: Workflow, step: StepAction, known: Known, scope:
             yield _fault(where, f"{given[argument.name]} names the same argument", "state it once")
         else:
             given[argument.name] = name
-            yield from _argument_faults(workflow, argument, value, known, scope, where)
+            yield from _argument_faults(workflow, argument, value, known, readable, where)
     for argument in signature.args:
         if argument.required and not argument.has_default and argument.name not in given:
             where = f"{path}/parameters/{argument.name}"
@@ -90,7 +92,7 @@ def _parameter_faults(workflow: Workflow, step: StepAction, known: Known, scope:
 
 
 def _argument_faults(
-    workflow: Workflow, argument: Argument, value: Any, known: Known, scope: Scope, path: str
+    workflow: Workflow, argument: Argument, value: Any, known: Known, readable: Readable, path: str
 ) -> Iterator[Fault]:
     try:
         template = compile_template(value)
@@ -100,17 +102,22 @@ def _argument_faults(
     if any(read[0] == "event" for read in template.paths):
         yield _fault(path, "a parameter cannot read event", "read it in the logic of the step that awaits it")
         return
-    faults = [_fault(path, p.text, p.fix) for e in template.expressions for p in value_problems(e, scope)]
+    faults = [
+        _fault(path, p.text, p.fix) for e in template.expressions for p in value_problems(e, narrowed(readable, e))
+    ]
     yield from faults
     if not faults:
-        yield from _value_faults(workflow, argument, template, known, scope, path)
+        yield from _value_faults(workflow, argument, template, known, readable, path)
 
 
 def _value_faults(
-    workflow: Workflow, argument: Argument, template: Template, known: Known, scope: Scope, path: str
+    workflow: Workflow, argument: Argument, template: Template, known: Known, readable: Readable, path: str
 ) -> Iterator[Fault]:
     """Find values that the argument does not take: of another type, or naming what there is not."""
-    values, is_complete = values_of(template, scope) or (_outermost_value(template.source), False)
+    values, is_complete = values_of(template, narrowed(readable, *template.expressions)) or (
+        _outermost_value(template.source),
+        False,
+    )
     wrong = [value for value in values if not fits(value, argument.type)]
     if wrong:
         problem = (
@@ -168,7 +175,7 @@ def _logic_faults(
     for way, target in ways:
         if target != END and target not in logics:
             yield _unknown(f"{path}{way}", "step", target)
-    scope = scopes.conditions(step.step_id)
+    readable = scopes.conditions(step.step_id)
     if logic.awaits:
         yield from _await_faults(step, logic, known, scopes.correlation(step.step_id), path)
     for index, branch in enumerate(logic.branches):
@@ -176,12 +183,15 @@ def _logic_faults(
         if not logic.awaits and any(read[0] == "event" for read in branch.condition.paths):
             yield _fault(where, "the step awaits no event to read", 'add "await"')
         else:
-            yield from (_fault(where, p.text, p.fix) for p in condition_problems(branch.condition, scope))
+            yield from (
+                _fault(where, p.text, p.fix)
+                for p in condition_problems(branch.condition, narrowed(readable, branch.condition))
+            )
     if logic.branches and not logic.otherwise:
-        yield from _fall_through([branch.condition for branch in logic.branches], scope, f"{path}/if")
+        yield from _fall_through([branch.condition for branch in logic.branches], readable, f"{path}/if")
 
 
-def _await_faults(step: StepAction, logic: StepLogic, known: Known, scope: Scope, path: str) -> Iterator[Fault]:
+def _await_faults(step: StepAction, logic: StepLogic, known: Known, readable: Readable, path: str) -> Iterator[Fault]:
     assert logic.awaits is not None
     payload = known.payload(logic.awaits.event)
     if payload is None:
@@ -196,9 +206,11 @@ def _await_faults(step: StepAction, logic: StepLogic, known: Known, scope: Scope
         if member.presence in ("never", "unlisted"):
             yield _fault(where, "is no member of the event", f"use one of {', '.join(member.known)}")
             continue
-        problems = [_fault(where, p.text, p.fix) for e in template.expressions for p in value_problems(e, scope)]
+        problems = [
+            _fault(where, p.text, p.fix) for e in template.expressions for p in value_problems(e, narrowed(readable, e))
+        ]
         yield from problems
-        values, _ = values_of(template, scope) or ([], False)
+        values, _ = values_of(template, narrowed(readable, *template.expressions)) or ([], False)
         if not problems and member.types and values and not any(_is_of(value, member.types) for value in values):
             kinds = " or ".join(sorted(member.types))
             yield _fault(
@@ -211,9 +223,9 @@ def _is_of(value: Any, types: frozenset[str]) -> bool:
     return any(value is None if kind == "null" else fits(value, names.get(kind, kind)) for kind in types)
 
 
-def _fall_through(conditions: Sequence[Expression], scope: Scope, path: str) -> Iterator[Fault]:
+def _fall_through(conditions: Sequence[Expression], readable: Readable, path: str) -> Iterator[Fault]:
     """Find an episode for which no branch holds: tried where what is read has few values, else proven by form."""
-    left = uncovered(conditions, scope)
+    left = uncovered(conditions, narrowed(readable, *conditions))
     if left:
         yield _fault(path, f"an episode {left} has no way on: no branch holds", 'add "else"')
     elif left is None and not _is_total(conditions):
