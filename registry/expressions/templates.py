@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,7 +21,7 @@ class Template:
     """
 
     _value: Any
-    expressions: tuple[Expression, ...]
+    expressions: tuple[Expression, ...] = field(compare=False)  # in the order of the document
 
     @property
     def is_constant(self) -> bool:

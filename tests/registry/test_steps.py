@@ -166,19 +166,20 @@ TARGETS = STEP_IDS | st.just(END) | st.lists(STEP_IDS, min_size=1, max_size=3, u
 CONDITIONS = st.sampled_from(
     ["pass == true", "output.pass == true", "trigger.n > 1 && 'a}' != \"{\"", " x in ['→', 'é'] ", "has(output.a)"]
 )
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3)
 PARAMETERS = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.decimals(allow_nan=False, allow_infinity=False)
     | st.sampled_from(["", "$", "$${x}", "${ trigger.a }", "a ${trigger.a}$ $${b} ${{'k': 1}.k}", "$$${c}", "${'}'}"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
     max_leaves=4,
 )
 AWAITS = st.fixed_dictionaries(
     {
-        "event": st.text(min_size=1, max_size=5),
-        "correlate": st.dictionaries(st.text(max_size=3), PARAMETERS, min_size=1, max_size=2),
+        "event": TEXTS.filter(bool),
+        "correlate": st.dictionaries(TEXTS, PARAMETERS, min_size=1, max_size=2),
         "timeout_h": st.integers(1, 10**6) | st.decimals("0.001", "99999", places=3),
         "on_timeout": TARGETS,
     }
