@@ -252,7 +252,7 @@ def _write(value: Any, parts: list[str]) -> None:
     elif value is False:
         parts.append("false")
     elif isinstance(value, str):
-        parts.append(f'"{_SPECIAL.sub(_escape, value)}"')
+        parts.append(_quoted(value))
     elif isinstance(value, int):
         parts.append(str(value) if -_PLAIN_INTEGER < value < _PLAIN_INTEGER else _number(Decimal(value)))
     elif isinstance(value, float):
@@ -261,9 +261,13 @@ def _write(value: Any, parts: list[str]) -> None:
         parts.append(_number(value))
     elif isinstance(value, dict):
         parts.append("{")
-        for index, key in enumerate(sorted(value, key=_utf16)):
-            parts.append(f'{"," if index else ""}"{_SPECIAL.sub(_escape, key)}":')
-            _write(value[key], parts)
+        for index, key in enumerate(_ordered(value)):
+            parts.append(f"{',' if index else ''}{_quoted(key)}:")
+            item = value[key]
+            if type(item) is str:  # most members are, and a call costs more than the text
+                parts.append(_quoted(item))
+            else:
+                _write(item, parts)
         parts.append("}")
     elif isinstance(value, list | tuple):
         parts.append("[")
@@ -274,6 +278,19 @@ def _write(value: Any, parts: list[str]) -> None:
         parts.append("]")
     else:
         raise JsonFault("not_json", f"JSON has no word for a {type(value).__name__}")
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if _SPECIAL.search(text) is None else f'"{_SPECIAL.sub(_escape, text)}"'
+
+
+def _ordered(value: dict[str, Any]) -> list[str]:
+    """Return the keys in their order; that of ASCII keys is the one that Python sorts by."""
+    try:
+        is_ascii = "".join(value).isascii()
+    except TypeError:
+        is_ascii = False  # a key that is no text, which is refused below
+    return sorted(value) if is_ascii else sorted(value, key=_utf16)
 
 
 def _utf16(key: str) -> bytes:

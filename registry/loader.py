@@ -107,7 +107,8 @@ def load_pack(registry: Registry, folder: Path, *, actor: str, now: datetime, is
                 NewVersion(document, document.body.object_version, INITIAL, BOOTSTRAP, found.digest)
                 for document in added
             ]
-            write_versions(connection, versions, actor=actor, now=now)
+            taken_apart = ((spec, row) for _, _, spec, row in rows)
+            write_versions(connection, versions, actor=actor, now=now, rows=taken_apart)
     log.info("%s of %d documents %s", len(added), len(documents), "would be added" if is_rehearsal else "added")
     return PackLoaded(bool(added), found.digest, dict(Counter(document.body.spec.name for document in added)))
 

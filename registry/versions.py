@@ -226,19 +226,28 @@ def types_of(connection: sa.Connection, object_id: str) -> list[str]:
 
 
 def write_versions(
-    connection: sa.Connection, versions: Sequence[NewVersion[Any]], *, actor: str, now: datetime
+    connection: sa.Connection,
+    versions: Sequence[NewVersion[Any]],
+    *,
+    actor: str,
+    now: datetime,
+    rows: Iterable[tuple[TableSpec, Row]] | None = None,
 ) -> None:
     """Make documents current: their rows, their versions and what announces them, in the caller's transaction.
 
     Nothing is checked here; the database refuses a version that is there already.
+
+    Args:
+        rows: the documents taken apart, if that is done already.
     """
-    rows: dict[TableSpec, list[Row]] = defaultdict(list)
-    for new in versions:
-        for spec, _, row in rows_of(new.received, actor=actor, now=now):
-            rows[spec].append(row)
+    if rows is None:
+        rows = ((spec, row) for new in versions for spec, _, row in rows_of(new.received, actor=actor, now=now))
+    by_table: dict[TableSpec, list[Row]] = defaultdict(list)
+    for spec, row in rows:
+        by_table[spec].append(row)
     is_first = all(new.replaces is None for new in versions)
     for spec in SPECS:
-        (insert if is_first else upsert)(connection, spec, rows.get(spec, []))
+        (insert if is_first else upsert)(connection, spec, by_table.get(spec, []))
     _end_what_is_left_out(connection, versions, actor=actor, now=now)
     stored = [
         version_row(

@@ -71,6 +71,8 @@ Classify = Callable[[Path, Kind, Any, Any], tuple[Change, str]]
 
 def is_same(old: Any, new: Any) -> bool:
     """Tell whether two parsed JSON values have one canonical form: 1 and 1.0 do, 1 and true do not."""
+    if type(old) is type(new) and isinstance(old, str | int | None):
+        return bool(old == new)
     return canonical(old) == canonical(new)
 
 
