@@ -265,3 +265,50 @@ def test_every_kind_has_publishers_and_every_topic_a_term(loaded: Registry) -> N
         assert publishers and set(publishers) <= roles
     terms = {node["label"] for node in json.loads((PACK / "ontology.json").read_text())}
     assert set(AUDIT_TOPICS) <= event_schemas(loaded).keys() & terms
+
+
+def terms(node_type: str) -> set[str]:
+    """Return the labels of the ontology's terms of a type."""
+    return {
+        node["label"] for node in json.loads((PACK / "ontology.json").read_text()) if node["node_type"] == node_type
+    }
+
+
+def test_every_topic_has_a_term(loaded: Registry) -> None:
+    """Overlaps of policies and reviewers of a proposal are found through terms; a topic without one is overlooked."""
+    section_6 = {
+        "ap.invoice.received",
+        "hr.offer.signed",
+        "it.provision.complete",
+        "reflection.proposed",
+        "policy.updated",
+    }
+    assert section_6 | event_schemas(loaded).keys() <= terms("event")
+
+
+def test_every_policy_tag_in_use_has_a_term() -> None:
+    """A policy that applies to a tag which no term names applies to nothing that anybody finds."""
+    used: set[str] = set()
+    for workflow in (*documents("workflows"), *documents("templates")):
+        used |= set(workflow["constraints"]["policy_tags"])
+    for policy in documents("policies"):
+        used |= set(policy["spec"].get("applies_to_tags", []))
+    assert {"sox", "pii_redaction", "finance", "vendor"} <= used <= terms("policy_tag")
+
+
+def test_the_kpis_of_the_runbook_have_terms() -> None:
+    """Section 24 names them, section 11 the others; savings that are no metric cannot be asked for."""
+    kpis = {"Proposal lead time", "Publish rate", "Rollback rate", "SLO adherence", "Savings"}
+    assert kpis | {"Latency", "Success rate", "Error rate", "Cost"} <= terms("metric")
+
+
+def test_every_skill_has_somebody_who_maintains_it() -> None:
+    """A skill that only its owner's supervisor may change waits for them; who owns it holds at least maintain."""
+    held = {
+        (entry["role_id"], entry["skill_id"]): entry.get("permission", "use")
+        for entry in json.loads((PACK / "role_skills.json").read_text())
+    }
+    assert set(held.values()) == {"use", "maintain", "publish"}
+    for skill in documents("skills"):
+        if skill["skill_id"] != "SK-EXT-000":  # a placeholder that nobody changes
+            assert held[skill["owner_role_id"], skill["skill_id"]] in ("maintain", "publish"), skill["skill_id"]
