@@ -1,5 +1,6 @@
 """The ways of a workflow: verdicts against a walker that knows no graphs, and forks by hand."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -207,3 +208,45 @@ def test_a_flaw_says_what_to_do() -> None:
     (flaw,) = flaws("A", logics(A="→ A"))
     assert flaw == Flaw("A", "", "step A can lead back to itself without end", flaw.fix)
     assert '"loop"' in flaw.fix
+
+
+# Forks, against tokens that are moved by hand
+
+LATER = {step_id: [other for other in "ABCDE" if other > step_id] for step_id in "ABCDE"}
+
+
+def forward_logic(step_id: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Return logics that lead to later steps only, so that every walk ends; some fork, some choose, some join."""
+    if not LATER[step_id]:
+        return st.sampled_from([{"goto": END}, {"goto": END, "join": "all"}])
+    one = st.sampled_from(LATER[step_id])
+    targets = one | st.lists(one, min_size=1, max_size=3, unique=True) | st.just(END)
+    way = st.builds(lambda target: {"goto": target}, targets) | st.builds(
+        lambda first, second: {"if": [{"expr": "a", "goto": first}], "else": second}, targets, targets
+    )
+    return st.builds(lambda logic, join: logic | join, way, st.sampled_from([{}, {}, {"join": "all"}, {"join": "any"}]))
+
+
+def runs_of(steps: Mapping[str, StepLogic], takes_first: Mapping[str, bool]) -> dict[str, int]:
+    """Return how often each step runs if every choice is made so: once per token, at a join once for all of them."""
+    tokens = dict.fromkeys(steps, 0)
+    tokens["A"] = 1
+    runs = {}
+    for step_id, logic in steps.items():
+        runs[step_id] = min(tokens[step_id], 1) if logic.join else tokens[step_id]
+        first = logic.branches[0].goto if logic.branches else logic.goto
+        for target in first if takes_first[step_id] or not logic.branches else logic.otherwise:
+            if target != END:
+                tokens[target] += runs[step_id]
+    return runs
+
+
+@settings(max_examples=300)
+@given(st.fixed_dictionaries({step_id: forward_logic(step_id) for step_id in "ABCDE"}))
+def test_no_step_of_a_sound_workflow_runs_twice(graph: dict[str, Any]) -> None:
+    """Whatever each choice is: an unjoined meeting of branches books, pays and notifies once for each of them."""
+    steps = logics(**graph)
+    if any(word in flaw.problem for flaw in flaws("A", steps) for word in ("branch", "joins")):
+        return
+    for choices in itertools.product([True, False], repeat=len(steps)):
+        assert max(runs_of(steps, dict(zip(steps, choices, strict=True))).values()) <= 1
