@@ -4,6 +4,7 @@ A way is whatever leads from one step to another: `goto`, `if`, `else`, `on_erro
 `compensate` names is led to as well. END ends the episode, on whichever branch it is met.
 """
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -110,13 +111,14 @@ def _of_fork(
         if step_id in reachable([start], forward, barred=joins):
             yield f"the branch {start} leads back to {step_id} and forks again", "join it first"
             return
-    for number, start in enumerate(starts):
-        for other, reach in list(zip(starts, reaches, strict=True))[number + 1 :]:
-            common = {met for met in reaches[number] & reach if logics[met].join}
-            before = reachable([start], forward, barred=common) & reachable([other], forward, barred=common)
-            for met in sorted(before - common):
-                fix = f'give {met} a "join", or the branches different steps'
-                yield f"the branches {start} and {other} meet at {met}, which would run for each of them", fix
+    for (one, reach), (other, other_reach) in itertools.combinations(zip(starts, reaches, strict=True), 2):
+        common = {met for met in reach & other_reach if logics[met].join}
+        # What one reaches before any join of the two, the other must not reach at all, not even behind a join.
+        twice = reachable([one], forward, barred=common) & other_reach
+        twice |= reachable([other], forward, barred=common) & reach
+        for met in sorted(twice - common):
+            fix = f'give {met} a "join", or the branches different steps'
+            yield f"the branches {one} and {other} meet at {met}, which would run for each of them", fix
 
 
 def _fork_targets(logic: StepLogic) -> Iterator[tuple[str, Targets]]:

@@ -192,6 +192,17 @@ BACK = {"if": [{"expr": "again", "goto": "B"}], "else": "END"}
             },
             [("A", "/goto")],
         ),
+        # one branch goes round the join that the other passes, and both come to E
+        (
+            {
+                "A": {"goto": ["B", "C"]},
+                "B": {"if": [{"expr": "x", "goto": "D"}], "else": "E"},
+                "C": "→ D",
+                "D": {"goto": "E", "join": "any"},
+                "E": "END",
+            },
+            [("A", "/goto")],
+        ),
         # undoing
         ({"A": {"goto": "END", "compensate": "B"}, "B": "END"}, []),
         ({"A": {"goto": "END", "compensate": "A"}}, [("A", ""), ("A", "/compensate")]),
@@ -220,11 +231,12 @@ def forward_logic(step_id: str) -> st.SearchStrategy[dict[str, Any]]:
     if not LATER[step_id]:
         return st.sampled_from([{"goto": END}, {"goto": END, "join": "all"}])
     one = st.sampled_from(LATER[step_id])
-    targets = one | st.lists(one, min_size=1, max_size=3, unique=True) | st.just(END)
+    targets = one | st.lists(one, min_size=min(2, len(LATER[step_id])), max_size=3, unique=True) | st.just(END)
     way = st.builds(lambda target: {"goto": target}, targets) | st.builds(
         lambda first, second: {"if": [{"expr": "a", "goto": first}], "else": second}, targets, targets
     )
-    return st.builds(lambda logic, join: logic | join, way, st.sampled_from([{}, {}, {"join": "all"}, {"join": "any"}]))
+    joins = st.sampled_from([{}, {"join": "all"}, {"join": "any"}]) if step_id > "B" else st.just({})
+    return st.builds(lambda logic, join: logic | join, way, joins)
 
 
 def runs_of(steps: Mapping[str, StepLogic], takes_first: Mapping[str, bool]) -> dict[str, int]:
