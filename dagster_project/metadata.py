@@ -9,7 +9,7 @@ import dagster as dg
 
 from dagster_project.partitions import months_of, partition_keys
 from dagster_project.platform import Platform
-from ingest.events import Accounting
+from ingest.commit import Accounting
 from lake.months import Month
 from lake.spec import MONTH, TableSpec
 from registry.diagrams import graph_of, to_svg

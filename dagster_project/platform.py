@@ -10,12 +10,12 @@ from functools import cached_property
 
 from guard.redaction import Redactor
 from ingest.landing import Landing
+from ingest.topics import topics
 from ingest.validation import Door
 from lake.home import Demonstration, Home
 from lake.months import Month, parse_month
 from lake.store import Lake
 from registry.database import Registry
-from registry.loader import event_schemas
 from registry.outbox import AUDIT_TOPICS
 from runtime.skills.simulated import SimulatedSkills
 
@@ -65,7 +65,7 @@ class Platform:
 
     def _door(self, *, reserved: Sequence[str]) -> Door:
         return Door(
-            event_schemas(self.registry),
+            topics(self.registry),
             redactor=Redactor.from_file(self.home.redaction_key),
             first_month=first_month(),
             reserved=reserved,

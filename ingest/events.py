@@ -12,48 +12,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain, count
-from typing import Any
 
-import polars as pl
 import sqlalchemy as sa
 
 from guard.identity import name_uuid
+from ingest.commit import INGESTER, Accounting, Committer, Source
+from ingest.judging import Judged, Judges
 from ingest.landing import LandedFile, Landing
-from ingest.records import Record, read_records
-from ingest.validation import Accepted, Door, Refused, conflict
-from lake.months import Month, month_of
-from lake.spec import TableSpec
+from ingest.records import Limits, read_parts
+from ingest.validation import Door
+from lake.months import Month
 from lake.store import Lake
-from lake.tables import BATCH, EVENT_BUS, EVENT_DEAD_LETTER, LANDING_FILE
+from lake.tables import BATCH, LANDING_FILE
 from registry.database import TABLES, Registry
 
 log = logging.getLogger("rwcm.ingest")
 
-CHUNK_RECORDS = 50_000
-"""Records held in memory at once, and the most that one commit appends."""
+CHUNK_RECORDS = 100_000
+"""The most records that one commit appends."""
 
 CHUNK_BYTES = 64 << 20
-"""Characters of payload held in memory at once: a small file may unpack to more than there is."""
+"""Bytes of records held in memory for one commit: a small file may unpack to more than there is."""
 
-INGESTER = "ingest"
-
-
-@dataclass
-class Accounting:
-    """What became of the records of a file or batch."""
-
-    accepted: int = 0
-    rejected: int = 0
-    duplicates: int = 0
-
-    @property
-    def read(self) -> int:
-        return self.accepted + self.rejected + self.duplicates
-
-    def add(self, other: "Accounting") -> None:
-        self.accepted += other.accepted
-        self.rejected += other.rejected
-        self.duplicates += other.duplicates
+PART = Limits(records=20_000, bytes=4 << 20)
+"""What is read and judged at once."""
 
 
 @dataclass
@@ -68,16 +50,6 @@ class Ingestion:
     """Rows of these batches per table and month, whether committed now or before an interruption."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A record with its verdict and where it came from; a copy's file has the content of one before it in its batch."""
-
-    file: LandedFile
-    offset: int
-    verdict: Accepted | Refused
-    is_copy: bool
-
-
 def ingest_landing(
     landing: Landing, *, registry: Registry, lake: Lake, door: Door, now: datetime, chunk: int = CHUNK_RECORDS
 ) -> Ingestion:
@@ -90,10 +62,12 @@ def ingest_landing(
     with landing.lock():
         for batch_id, files in _open_batches(registry, landing):
             log.info("batch %s was interrupted: done again", batch_id[:8])
-            _run_batch(batch_id, files, landing, registry, lake, door, now, chunk, done)
+            _run_batch(batch_id, files, landing, registry, lake, door, now, chunk, done, is_again=True)
         while files := landing.waiting():
+            # A clock that is ahead of ours dates nothing into the future.
+            files = [replace(file, received_at=min(file.received_at, now)) for file in files]
             batch_id = _name_batch(registry, files, now)
-            _run_batch(batch_id, files, landing, registry, lake, door, now, chunk, done)
+            _run_batch(batch_id, files, landing, registry, lake, door, now, chunk, done, is_again=False)
         _sweep(registry, landing)
     return done
 
@@ -170,190 +144,49 @@ def _run_batch(
     now: datetime,
     chunk: int,
     done: Ingestion,
+    *,
+    is_again: bool,
 ) -> None:
     places = landing.claim(batch_id, [file.name for file in files])
-    accounts = {file.name: Accounting() for file in files}
-    rows: dict[str, Counter[Month]] = {EVENT_BUS.name: Counter(), EVENT_DEAD_LETTER.name: Counter()}
-    originals = {file.file_id: file.name for file in reversed(files)}
-    judged = (
-        _Judged(file, record.offset, verdict, is_copy=originals[file.file_id] != file.name)
-        for file in files
-        for record, verdict in _judge(read_records(places[file.name]), door, file.received_at)
+    originals = {file.file_id: file.name for file in reversed(files) if places[file.name].exists()}
+    sources = [Source(file, is_copy=originals.get(file.file_id, file.name) != file.name) for file in files]
+    committer = Committer(lake, batch_id, sources, is_again=is_again)
+    limits = Limits(min(chunk, PART.records), min(CHUNK_BYTES, PART.bytes))
+    # An event lies ahead only if it is later than this moment: the time of a file that was copied may lie years back.
+    parts = (
+        (source, part, max(source.file.received_at, now))
+        for source in sources
+        for part in read_parts(places[source.file.name], limits)
     )
-    total = 0
-    for part in _parts(judged, chunk):
-        _commit(part, batch_id, lake, accounts, rows, done.rules)
-        total += len(part)
-        log.info("ingested %s records", f"{total:,}")
-    _close_batch(registry, batch_id, accounts, rows, now, records_read=total)
-    landing.release(batch_id, keep={name for name, account in accounts.items() if account.rejected})
+    with Judges[Source](door) as judges:
+        for judged in _chunks(judges.judge(parts), chunk):
+            committer.commit(judged)
+            log.info("ingested %s records", f"{committer.read:,}")
+    _close_batch(registry, batch_id, committer.accounts, committer.rows, now, records_read=committer.read)
+    kept = {name for name, account in committer.accounts.items() if account.rejected}
+    landing.release(batch_id, keep=kept)
     done.batches += 1
     done.files += len(files)
-    for account in accounts.values():
+    done.rules.update(committer.rules)
+    for account in committer.accounts.values():
         done.records.add(account)
-    for table, months in rows.items():
+    for table, months in committer.rows.items():
         done.rows.setdefault(table, Counter()).update(months)
 
 
-def _judge(records: Iterable[Record], door: Door, received_at: datetime) -> Iterator[tuple[Record, Accepted | Refused]]:
-    for record in records:
-        yield record, door.check(record, received_at=received_at)
-
-
-def _parts(judged: Iterable[_Judged], chunk: int) -> Iterator[list[_Judged]]:
-    """Yield the records in parts of `chunk`, or fewer where their payloads are large."""
-    part: list[_Judged] = []
-    size = 0
-    for item in judged:
-        part.append(item)
-        size += len((item.verdict.payload if isinstance(item.verdict, Accepted) else item.verdict.evidence) or "")
-        if len(part) == chunk or size >= CHUNK_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
-
-
-def _commit(
-    part: list[_Judged],
-    batch_id: str,
-    lake: Lake,
-    accounts: Mapping[str, Accounting],
-    rows: Mapping[str, Counter[Month]],
-    rules: Counter[str],
-) -> None:
-    """Commit a chunk: events whose id is new, dead letters that are new; count every record once."""
-    events = [item for item in part if isinstance(item.verdict, Accepted)]
-    refused = [item for item in part if isinstance(item.verdict, Refused)]
-    # The look for known ids and the commit stand under one lock: two ingesters with the same event write it once.
-    with lake.lock(EVENT_BUS):
-        fresh, conflicts = _split_events(events, batch_id, lake, accounts)
-        frame = _event_rows(fresh, batch_id)
-        lake.append(EVENT_BUS, frame, batch_id=batch_id)
-        rows[EVENT_BUS.name].update(map(month_of, frame["produced_at"]))
-    with lake.lock(EVENT_DEAD_LETTER):
-        letters = _split_dead_letters(refused + conflicts, batch_id, lake, accounts)
-        frame = _dead_letter_rows(letters, batch_id)
-        lake.append(EVENT_DEAD_LETTER, frame, batch_id=batch_id)
-        rows[EVENT_DEAD_LETTER.name].update(map(month_of, frame["received_at"]))
-        rules.update(frame["rule"])
-
-
-def _split_events(
-    events: list[_Judged], batch_id: str, lake: Lake, accounts: Mapping[str, Accounting]
-) -> tuple[list[_Judged], list[_Judged]]:
-    """Return the events to accept and those whose id another content holds; count accepted and duplicates.
-
-    The same id with the same content is a duplicate, in this chunk and against every month kept. A row that this very
-    batch committed before it was interrupted counts as accepted again, and the append will find it there; a copy's
-    rows lie at the same place in the same content and are none of its own.
-    """
-    known = _known_events([item.verdict.event_id for item in events if isinstance(item.verdict, Accepted)], lake)
-    fresh, conflicts = [], []
-    for item in events:
-        event = item.verdict
-        assert isinstance(event, Accepted)
-        place = (event.content_hash, batch_id, item.file.file_id, item.offset)
-        held = known.setdefault(event.event_id, place)
-        if held == place and not item.is_copy:
-            accounts[item.file.name].accepted += 1
-            fresh.append(item)
-        elif held[0] == event.content_hash:
-            accounts[item.file.name].duplicates += 1
-        else:
-            conflicts.append(replace(item, verdict=conflict(event)))
-    return fresh, conflicts
-
-
-def _known_events(ids: list[str], lake: Lake) -> dict[str, tuple[str, str, str, int]]:
-    columns = ["event_id", "content_hash", "batch_id", "file_id", "file_offset"]
-    wanted = pl.LazyFrame({"event_id": ids}, schema={"event_id": pl.String}).unique()
-    held = lake.scan(EVENT_BUS, columns=columns).join(wanted, on="event_id", how="semi")
-    rows = held.collect(engine="streaming") if ids else pl.DataFrame()  # the ids of all history do not fit in memory
-    return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows.iter_rows()}
-
-
-def _split_dead_letters(
-    refused: list[_Judged], batch_id: str, lake: Lake, accounts: Mapping[str, Accounting]
-) -> list[_Judged]:
-    """Return the refusals to record; the same record of the same file content refused before is a duplicate."""
-    ids = [_dead_letter_id(item) for item in refused]
-    wanted = pl.LazyFrame({"dead_letter_id": ids}, schema={"dead_letter_id": pl.String}).unique()
-    held = (
-        lake.scan(EVENT_DEAD_LETTER, columns=["dead_letter_id", "batch_id", "file_name"])
-        .join(wanted, on="dead_letter_id", how="semi")
-        .collect()
-    )
-    known = {letter: (batch, name) for letter, batch, name in held.iter_rows()}
-    fresh = []
-    for letter, item in zip(ids, refused, strict=True):
-        place = (batch_id, item.file.name)
-        if known.setdefault(letter, place) == place:
-            accounts[item.file.name].rejected += 1
-            fresh.append(item)
-        else:
-            accounts[item.file.name].duplicates += 1
-    return fresh
-
-
-def _dead_letter_id(item: _Judged) -> str:
-    return name_uuid("dead_letter", item.file.file_id, str(item.offset))
-
-
-def _event_rows(items: list[_Judged], batch_id: str) -> pl.DataFrame:
-    rows = [
-        (
-            event.event_id,
-            event.topic,
-            event.schema_version,
-            event.payload,
-            event.produced_at,
-            event.producer_id,
-            event.content_hash,
-            item.file.file_id,
-            item.offset,
-            batch_id,
-            item.file.received_at,
-            INGESTER,
-        )
-        for item in items
-        for event in [item.verdict]
-        if isinstance(event, Accepted)
-    ]
-    return _frame(rows, EVENT_BUS)
-
-
-def _dead_letter_rows(items: list[_Judged], batch_id: str) -> pl.DataFrame:
-    rows = [
-        (
-            _dead_letter_id(item),
-            fault.rule,
-            fault.path,
-            fault.message,
-            fault.topic,
-            fault.event_id,
-            fault.producer_id,
-            fault.schema_version,
-            fault.evidence,
-            item.file.name,
-            item.file.file_id,
-            item.offset,
-            item.file.received_at,
-            batch_id,
-            item.file.received_at,
-            INGESTER,
-        )
-        for item in items
-        for fault in [item.verdict]
-        if isinstance(fault, Refused)
-    ]
-    return _frame(rows, EVENT_DEAD_LETTER)
-
-
-def _frame(rows: list[tuple[Any, ...]], spec: TableSpec) -> pl.DataFrame:
-    schema = spec.polars_schema()
-    del schema["month"]
-    return pl.DataFrame(rows, schema=schema, orient="row")
+def _chunks(judged: Iterable[tuple[Source, Judged]], chunk: int) -> Iterator[list[tuple[Source, Judged]]]:
+    """Yield parts together that make one commit: up to `chunk` records, fewer where they are large."""
+    held: list[tuple[Source, Judged]] = []
+    records = size = 0
+    for source, part in judged:
+        if held and (records + part.read > chunk or size >= CHUNK_BYTES):
+            yield held
+            held, records, size = [], 0, 0
+        held.append((source, part))
+        records += part.read
+        size += part.events.nbytes
+    if held:
+        yield held
 
 
 def _close_batch(

@@ -20,7 +20,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from guard.identity import NAMESPACE, name_uuid, name_uuids
-from ingest.events import Accounting
+from ingest.commit import Accounting
 from ingest.landing import content_hash
 from ingest.logs import ColumnMapping, LogReject, UnreadableLog, read_log
 from lake.months import Month

@@ -1,27 +1,38 @@
-"""Records of a landed file: lines of JSON, plain or gzipped, read in bounded memory."""
+"""Records of a landed file, in parts that fit into memory: cut out here, read wherever there is a processor.
 
-import gzip
+A part is a run of whole records as they lie in the file. Cutting costs next to nothing; what costs is reading a part,
+and a part can be sent to another process for that.
+"""
+
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 MAX_RECORD_BYTES = 1 << 20
 _MAX_LINE_BYTES = MAX_RECORD_BYTES + len(b"\r\n")
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
+_BLANK = b" \t\r\n"
+_READ = 256 << 10
+"""Bytes that are read, or unpacked, at once."""
+
+BOMB_FLOOR, BOMB_RATIO = 256 << 20, 200
+"""A file that has unpacked to so many bytes, and to so many times its size, is no file of records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line as it lies in the unpacked file.
+    """One record as it lies in the unpacked file.
 
     Attributes:
         offset: byte at which it starts.
-        raw: the line without its end and the blanks around it; empty where there is a fault.
-        fault: rule the line breaks before it is even read as JSON, or None.
-        is_complete: whether a line end follows; the last line of a cut file has none.
+        raw: its JSON text without the blanks around it; empty where there is a fault.
+        fault: rule the record breaks before it is even read as JSON, or None.
+        is_complete: whether its end follows; the last line of a cut file has none.
     """
 
     offset: int
@@ -30,56 +41,183 @@ class Record:
     is_complete: bool = True
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """Yield the records of a file; what cannot be read as a file is one record with a fault, so it is counted.
+class Part(Protocol):
+    """A run of records of a file, made of plain bytes, so that it can be sent to another process."""
 
-    Faults: `missing`, `unreadable`, `empty_file`, `not_gzip`, `too_large`, and where unpacking ends `truncated` or
-    `corrupt`.
+    def __iter__(self) -> Iterator[Record]: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a part may hold: records, and bytes up to the end of the record that exceeds them."""
+
+    records: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A block of whole lines, one record each."""
+
+    start: int
+    block: bytes
+
+    def __iter__(self) -> Iterator[Record]:
+        offset = self.start
+        for line in self.block.split(b"\n"):
+            end = offset + len(line)
+            text = (line.removeprefix(_BOM) if offset == 0 else line).strip(_BLANK)
+            if text:
+                if len(line.rstrip(b"\r")) > MAX_RECORD_BYTES:
+                    yield Record(offset, b"", "too_large")
+                else:
+                    yield Record(offset, text, is_complete=end < self.start + len(self.block))
+            offset = end + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What cannot be read, as one record, so that it is counted."""
+
+    offset: int
+    rule: str
+
+    def __iter__(self) -> Iterator[Record]:
+        yield Record(self.offset, b"", self.rule, is_complete=self.rule not in ("truncated", "corrupt"))
+
+
+class Broken(Exception):
+    """The bytes of a file end before it does; the rule says how."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(rule)
+        self.rule = rule
+
+
+def read_parts(path: Path, limits: Limits) -> Iterator[Part]:
+    """Yield the parts of a file; what cannot be read as a file is one record with a fault, so it is counted.
+
+    Faults: `missing`, `unreadable`, `empty_file`, `not_gzip`, `not_utf8`, `too_large`, and where unpacking ends
+    `truncated`, `corrupt` or `bomb`.
     """
     try:
-        raw = path.open("rb")
+        # Not through a link, and without waiting for whoever would write into a pipe.
+        raw = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     except FileNotFoundError:
-        yield Record(0, b"", "missing")
+        yield Fault(0, "missing")
         return
     except OSError:
-        yield Record(0, b"", "unreadable")
+        yield Fault(0, "unreadable")
         return
     with raw:
+        if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            yield Fault(0, "unreadable")
+            return
         magic = raw.read(2)
         raw.seek(0)
         if magic == _GZIP_MAGIC:
-            with gzip.open(raw) as unpacked:
-                yield from _lines(unpacked)  # type: ignore[arg-type]
+            yield from _lines(_unpacked(raw), limits)
         elif path.name.endswith(".gz"):
-            yield Record(0, b"", "not_gzip" if magic else "empty_file")
+            yield Fault(0, "not_gzip" if magic else "empty_file")
         else:
-            yield from _lines(raw)
+            yield from _lines(iter(lambda: raw.read(_READ), b""), limits)
 
 
-def _lines(file: IO[bytes]) -> Iterator[Record]:
-    start = 0
+def _unpacked(raw: IO[bytes]) -> Iterator[bytes]:
+    """Yield the content of gzip streams that follow on each other, zeros between them as padding.
+
+    Raises:
+        Broken: after everything that could be unpacked.
+    """
+    engine, is_first, is_between = zlib.decompressobj(31), True, True
+    pending, unpacked = b"", 0
+    while pending := pending or raw.read(_READ):
+        if is_between and not is_first:
+            pending = pending.lstrip(b"\0")
+            if not pending:
+                continue
+        is_first = False
+        is_more = True
+        while is_more:
+            before = engine.copy()
+            try:
+                block = engine.decompress(pending, _READ)
+            except zlib.error:
+                yield _salvaged(before, pending)
+                raise Broken("corrupt") from None
+            unpacked += len(block)
+            if unpacked > BOMB_FLOOR and unpacked > BOMB_RATIO * raw.tell():
+                raise Broken("bomb")
+            yield block
+            pending = engine.unconsumed_tail
+            is_more = not engine.eof and (bool(pending) or len(block) == _READ)
+        is_between = engine.eof
+        if is_between:
+            pending, engine = engine.unused_data, zlib.decompressobj(31)
+    if not is_between:
+        raise Broken("truncated")
+
+
+def _salvaged(engine: "zlib._Decompress", packed: bytes) -> bytes:
+    """Return what comes out before the damage: unpacking a block that is damaged somewhere gives nothing of it."""
+    found = bytearray()
+    try:
+        for place in range(len(packed)):
+            found += engine.decompress(packed[place : place + 1])
+    except zlib.error:
+        pass
+    return bytes(found)
+
+
+def _lines(blocks: Iterator[bytes], limits: Limits) -> Iterator[Part]:
+    """Yield the lines of a file in parts, in the memory of one part."""
+    start, held = 0, b""
     is_empty = True
     try:
-        while line := file.readline(_MAX_LINE_BYTES):
-            end = start + len(line)
-            is_complete = line.endswith(b"\n")
-            if len(line.rstrip(b"\r\n")) > MAX_RECORD_BYTES or (len(line) == _MAX_LINE_BYTES and not is_complete):
-                while line and not line.endswith(b"\n"):
-                    line = file.readline(_MAX_LINE_BYTES)
-                    end += len(line)
-                is_empty = False
-                yield Record(start, b"", "too_large")
-            else:
-                text = line.removeprefix(_BOM) if start == 0 else line
-                text = text.strip(b" \t\r\n")
-                if text:
-                    is_empty = False
-                    yield Record(start, text, is_complete=is_complete)
-            start = end
-    except EOFError:
-        yield Record(start, b"", "truncated", is_complete=False)
-    except (zlib.error, gzip.BadGzipFile):
-        yield Record(start, b"", "corrupt", is_complete=False)
-    else:
-        if is_empty:
-            yield Record(0, b"", "empty_file")
+        for block in blocks:
+            held += block
+            while cut := _end_of_part(held, limits):
+                is_empty = is_empty and not _holds_record(start, held[:cut])
+                yield Lines(start, held[:cut])
+                start, held = start + cut, held[cut:]
+            whole = held.rfind(b"\n") + 1
+            if len(held) - whole > _MAX_LINE_BYTES:
+                if whole:
+                    yield Lines(start, held[:whole])
+                start, held, is_empty = start + whole, held[whole:], False
+                length, held = _pass_over(len(held), blocks)
+                yield Fault(start, "too_large")
+                start += length
+    except Broken as broken:
+        whole = held.rfind(b"\n") + 1
+        if whole:
+            yield Lines(start, held[:whole])
+        yield Fault(start + whole, broken.rule)
+        return
+    if held:
+        is_empty = is_empty and not _holds_record(start, held)
+        yield Lines(start, held)
+    if is_empty:
+        yield Fault(0, "empty_file")
+
+
+def _end_of_part(held: bytes, limits: Limits) -> int:
+    """Return where the first part of `held` ends, 0 if that is still to come."""
+    cut = held.find(b"\n", limits.bytes - 1) + 1
+    if held.count(b"\n", 0, cut or len(held)) < limits.records:
+        return cut
+    return len(held) - len(held.split(b"\n", limits.records)[-1])
+
+
+def _pass_over(length: int, blocks: Iterator[bytes]) -> tuple[int, bytes]:
+    """Return the length of a line of which `length` bytes were read, end included, and what was read behind it."""
+    for block in blocks:
+        place = block.find(b"\n") + 1
+        if place:
+            return length + place, block[place:]
+        length += len(block)
+    return length, b""
+
+
+def _holds_record(start: int, block: bytes) -> bool:
+    return bool((block.removeprefix(_BOM) if start == 0 else block).strip(_BLANK))

@@ -7,13 +7,15 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import jsonschema_rs
 import msgspec
 
-from guard.canonical import JsonFault, canonical, digest, parse, pointer
+from guard.canonical import JsonFault, canonical, parse, pointer
 from guard.redaction import Redactor, field_name, shape
+from ingest.decoding import Fields, read_plain, write_plain
 from ingest.records import Record
 from lake.months import Month
 
@@ -30,6 +32,7 @@ ENVELOPE = {
         "payload": {"type": "object"},
         "produced_at": {"type": "string", "maxLength": 64},
         "producer_id": {"type": "string", "minLength": 1, "maxLength": 512},
+        "schema_version": {"type": "integer", "minimum": 1, "maximum": 2147483647},
     },
     "required": ["event_id", "topic", "payload", "produced_at", "producer_id"],
     "additionalProperties": False,
@@ -44,15 +47,17 @@ _FILE_FAULTS = {
     "truncated": "the file ends in the middle; send it again whole, records before the cut are duplicates then",
     "corrupt": "the gzip stream is damaged here; send the file again, records before are duplicates then",
     "too_large": "a record may have 1 MiB at the most; refer to large content by its uri",
+    "bomb": "the file unpacks to two hundred times its size and more from here on; send its records in several files",
 }
 _MASK = "the value"
+_REMEMBERED = 1_000
+"""Producers whose name is kept as it is written in JSON."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII)
 _PATH, _MESSAGE = 512, 1024
 """Characters that the columns of a dead letter hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """An event that may leave the landing zone."""
 
     event_id: str
@@ -79,7 +84,16 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Topic:
+    """What is registered of a topic: the JSON Schema of each version of its payloads, in order."""
+
+    versions: Mapping[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class _Subject:
+    """A version of a topic's schema, compiled."""
+
     version: int
     validator: jsonschema_rs.Validator
     redact: Callable[[Any], Any] | None
@@ -90,10 +104,12 @@ class _Payload(msgspec.Struct):
 
 
 class Door:
-    """Validates records against the envelope, the subject's latest schema and the sane range of times.
+    """Validates records against the envelope, their topic's schema and the sane range of times.
+
+    A record is held against the version of the schema that it names, the latest if it names none.
 
     Args:
-        schemas: latest version and JSON Schema per subject.
+        topics: what is registered, by topic.
         redactor: tokenises what a schema marks as personal.
         first_month: earliest month a live event may belong to.
         reserved: topics that nobody may send, since the platform alone announces them.
@@ -101,29 +117,41 @@ class Door:
 
     def __init__(
         self,
-        schemas: Mapping[str, tuple[int, Mapping[str, Any]]],
+        topics: Mapping[str, Topic],
         *,
         redactor: Redactor,
         first_month: Month,
         reserved: Collection[str] = (),
     ) -> None:
+        self._given = (dict(topics), redactor, first_month, tuple(reserved))
         self._reserved = frozenset(reserved)
         self._envelope = jsonschema_rs.validator_for(ENVELOPE, mask=_MASK)
         self._subjects = {
-            subject: _Subject(
-                version,
-                jsonschema_rs.validator_for(dict(schema), validate_formats=True, mask=_MASK),
-                redactor.for_schema(schema),
-            )
-            for subject, (version, schema) in schemas.items()
+            name: {
+                version: _Subject(
+                    version,
+                    jsonschema_rs.validator_for(dict(schema), validate_formats=True, mask=_MASK),
+                    redactor.for_schema(schema),
+                )
+                for version, schema in topic.versions.items()
+            }
+            for name, topic in topics.items()
         }
+        self._latest = {name: versions[max(versions)] for name, versions in self._subjects.items()}
         self._earliest = datetime(first_month.year, first_month.month, 1, tzinfo=UTC)
         self._decode_payload = msgspec.json.Decoder(_Payload).decode
+        self._written: dict[str, bytes] = {}
+
+    def __reduce__(self) -> tuple[Callable[..., "Door"], tuple[Any, ...]]:
+        """Send what the door is made from: compiled schemas cannot be sent to another process."""
+        return _door, self._given
 
     def check(self, record: Record, *, received_at: datetime) -> Accepted | Refused:
         """Return what becomes of a record that landed at `received_at`."""
         if record.fault:
             return Refused(record.fault, "", _FILE_FAULTS[record.fault])
+        if (plain := read_plain(record.raw)) and self._keeps_envelope(plain.fields):
+            return self._judge(plain.fields, plain.payload, plain.canonical, received_at)
         try:
             document = parse(record.raw)
         except JsonFault as fault:
@@ -135,76 +163,100 @@ class Door:
             return Refused("not_object", "", "a record is one JSON object on one line", evidence=_evidence(document))
         if not self._envelope.is_valid(document):
             return self._refuse_envelope(document)
-        subject = self._subjects.get(document["topic"])
-        if subject is None:
+        payload = document["payload"]
+        sent = Fields(**document | {"payload": self._decode_payload(record.raw).payload})
+        return self._judge(sent, payload, canonical(payload).encode(), received_at)
+
+    def _keeps_envelope(self, sent: Fields) -> bool:
+        """Return whether `ENVELOPE` holds, as far as the types of the members do not say so already.
+
+        What it says no to is held against `ENVELOPE` itself: an id may be blank to one of the two alone.
+        """
+        return (
+            sent.topic in self._subjects
+            and 0 < len(sent.event_id) <= 64
+            and not sent.event_id.isspace()
+            and 0 < len(sent.producer_id) <= 512
+            and len(sent.produced_at) <= 64
+            and (sent.schema_version is None or 0 < sent.schema_version < 1 << 31)
+        )
+
+    def _judge(self, sent: Fields, payload: Any, text: bytes, received_at: datetime) -> Accepted | Refused:
+        """Return what becomes of a record that keeps the envelope; `text` is its payload's canonical JSON."""
+        versions = self._subjects.get(sent.topic)
+        if versions is None:
             return _refuse(
-                document,
+                _document(sent, payload),
                 "unknown_topic",
                 "/topic",
                 f"no schema is registered for it; known: {', '.join(self._subjects)}",
             )
-        if document["topic"] in self._reserved:
+        if sent.topic in self._reserved:
             return _refuse(
-                document,
+                _document(sent, payload),
                 "reserved_topic",
                 "/topic",
                 "only the platform announces it, through the outbox of its registry",
             )
-        payload = document["payload"]
+        subject = self._latest[sent.topic] if sent.schema_version is None else versions.get(int(sent.schema_version))
+        if subject is None:
+            return _refuse(
+                _document(sent, payload),
+                "unknown_version",
+                "/schema_version",
+                f"the topic's schema has no such version; registered: {', '.join(map(str, versions))}",
+            )
         if not subject.validator.is_valid(payload):
             error = next(iter(subject.validator.iter_errors(payload)))
             return _refuse(
-                document, "payload_schema", _where(["payload", *error.instance_path]), _said(error), subject.version
+                _document(sent, payload),
+                "payload_schema",
+                _where(["payload", *error.instance_path]),
+                _said(error),
+                subject.version,
             )
-        return self._accept(document, record.raw, subject, received_at)
-
-    def _accept(
-        self, document: dict[str, Any], raw: bytes, subject: _Subject, received_at: datetime
-    ) -> Accepted | Refused:
-        try:
-            # The pattern comes first: fromisoformat alone takes weeks, and any character for the `T`.
-            written = document["produced_at"] if _TIME.fullmatch(document["produced_at"]) else ""
-            produced_at = datetime.fromisoformat(written)
-        except ValueError:
-            return _refuse(document, "bad_time", "/produced_at", "write it as 2025-03-01T09:30:00Z", subject.version)
-        if produced_at.tzinfo is None:
-            return _refuse(
-                document, "bad_time", "/produced_at", "it has no zone; end it with Z or an offset", subject.version
-            )
-        try:
-            produced_at = produced_at.astimezone(UTC)
-        except OverflowError:
-            produced_at = datetime.max.replace(tzinfo=UTC)
+        produced_at = _moment(sent.produced_at)
+        if isinstance(produced_at, str):
+            return _refuse(_document(sent, payload), "bad_time", "/produced_at", produced_at, subject.version)
         if not self._earliest <= produced_at <= received_at + MAX_AHEAD:
             return _refuse(
-                document,
+                _document(sent, payload),
                 "time_out_of_range",
                 "/produced_at",
                 f"live events lie between {self._earliest:%Y-%m} and one day after they land; history is imported "
                 f"with rwcm backfill",
                 subject.version,
             )
-        payload = document["payload"]
         if subject.redact is None:
-            text = bytes(self._decode_payload(raw).payload).decode()
+            kept = bytes(sent.payload).decode()
         else:
             payload = subject.redact(payload)
-            text = canonical(payload)
-        content = {
-            "topic": document["topic"],
-            "payload": payload,
-            "produced_at": produced_at.isoformat(),
-            "producer_id": document["producer_id"],
-        }
+            text = write_plain(payload) or canonical(payload).encode()
+            kept = text.decode()
         return Accepted(
-            document["event_id"],
-            document["topic"],
+            sent.event_id,
+            sent.topic,
             subject.version,
-            text,
+            kept,
             produced_at,
-            document["producer_id"],
-            digest(content),
+            sent.producer_id,
+            self._content_hash(sent, text, produced_at),
         )
+
+    def _content_hash(self, sent: Fields, payload: bytes, produced_at: datetime) -> str:
+        """Return `digest` of payload, produced_at, producer_id and topic; their canonical JSON is put together here."""
+        return sha256(
+            b'{"payload":%b,"produced_at":"%b","producer_id":%b,"topic":%b}'
+            % (payload, produced_at.isoformat().encode(), self._write(sent.producer_id), self._write(sent.topic))
+        ).hexdigest()
+
+    def _write(self, text: str) -> bytes:
+        written = self._written.get(text)
+        if written is None:
+            if len(self._written) >= _REMEMBERED:
+                self._written.clear()
+            written = self._written[text] = canonical(text).encode()
+        return written
 
     def _refuse_envelope(self, document: dict[str, Any]) -> Refused:
         for member in ("topic", "event_id"):
@@ -214,17 +266,44 @@ class Door:
         return _refuse(document, "envelope", _where(error.instance_path), _said(error))
 
 
-def conflict(event: Accepted) -> Refused:
-    """Return the refusal of an event whose id is taken by another content."""
+def _door(topics: Mapping[str, Topic], redactor: Redactor, first_month: Month, reserved: Collection[str]) -> Door:
+    return Door(topics, redactor=redactor, first_month=first_month, reserved=reserved)
+
+
+def _moment(text: str) -> datetime | str:
+    """Return the time that `text` states, in UTC, or how to state it."""
+    try:
+        # The pattern comes first: fromisoformat alone takes weeks, and any character for the `T`.
+        moment = datetime.fromisoformat(text if _TIME.fullmatch(text) else "")
+    except ValueError:
+        return "write it as 2025-03-01T09:30:00Z"
+    if moment.tzinfo is UTC:
+        return moment
+    if moment.tzinfo is None:
+        return "it has no zone; end it with Z or an offset"
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def _document(sent: Fields, payload: Any) -> dict[str, Any]:
+    """Return a record as it was sent."""
+    document = msgspec.structs.asdict(sent) | {"payload": payload}
+    return {member: value for member, value in document.items() if value is not None}
+
+
+def conflict(event: Mapping[str, Any]) -> Refused:
+    """Return the refusal of an accepted event, by column, whose id is taken by another content."""
     return Refused(
         "id_conflict",
         "/event_id",
         "another event with this id was accepted before; a changed event needs an id of its own",
-        topic=event.topic,
-        event_id=event.event_id,
-        producer_id=event.producer_id,
-        schema_version=event.schema_version,
-        evidence=_evidence(parse(event.payload)),
+        topic=event["topic"],
+        event_id=event["event_id"],
+        producer_id=event["producer_id"],
+        schema_version=event["schema_version"],
+        evidence=_evidence(parse(event["payload"])),
     )
 
 

@@ -162,6 +162,18 @@ class Lake:
         )
         return frame.select(list(columns) if columns is not None else spec.names)
 
+    def find(self, spec: TableSpec, keys: pl.Series, *, columns: Sequence[str]) -> pl.DataFrame:
+        """Return `columns` of the rows whose key is one of `keys`, whatever month they lie in.
+
+        For a table whose key is one column.
+        """
+        (key,) = spec.key
+        if keys.is_empty():
+            return spec.empty().select(columns)
+        wanted = pl.LazyFrame({key: keys.unique()})
+        held = self.scan(spec, columns=list(dict.fromkeys([key, *columns])))
+        return held.join(wanted, on=key, how="semi").select(columns).collect(engine="streaming")
+
     def append(self, spec: TableSpec, frame: pl.DataFrame, *, batch_id: str) -> Appended:
         """Append the rows of `frame` whose key the table does not hold yet, in one commit.
 

@@ -17,8 +17,8 @@ import pytest
 
 from dagster_project.platform import Platform
 from guard.canonical import parse
+from ingest.commit import Accounting
 from ingest.demonstration import MONTHS, VENDORS, Stream, land_demonstration
-from ingest.events import Accounting
 from ingest.landing import Landing
 from lake.home import PROJECT_ROOT, Demonstration, Home
 from lake.months import add_months, month_of

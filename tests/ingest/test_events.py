@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from dagster_project.platform import Platform
 from guard.redaction import Redactor
-from ingest.events import Accounting, Ingestion
+from ingest.commit import Accounting
+from ingest.events import Ingestion
 from ingest.landing import Landing
 from lake.home import Home
 from lake.store import Appended, Lake
@@ -91,7 +92,11 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {
         "time_out_of_range",
         "/produced_at",
     ),
-    "too far ahead": (line(record("B", produced_at="2025-03-11T13:00:00Z")), "time_out_of_range", "/produced_at"),
+    "too far ahead": (
+        line(record("B", produced_at="2025-04-02T00:00:00.000001Z")),
+        "time_out_of_range",
+        "/produced_at",
+    ),
     "no time": (line(record("B", produced_at="at nine")), "bad_time", "/produced_at"),
     "NaN": (line(record("B")).replace(b'"PO-1"', b"NaN"), "bad_number", ""),
     "huge exponent": (line(record("B")).replace(b'"PO-1"', b"1e" + b"9" * 30), "bad_number", ""),

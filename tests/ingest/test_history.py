@@ -16,7 +16,7 @@ import pytest
 
 from dagster_project.platform import Platform
 from guard.identity import name_uuid
-from ingest.events import Accounting
+from ingest.commit import Accounting
 from ingest.history import Import, import_log, log_workflow_id
 from ingest.logs import ColumnMapping, UnreadableLog
 from lake.home import PROJECT_ROOT, Home

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.records import MAX_RECORD_BYTES, Record, read_records
+from ingest.records import MAX_RECORD_BYTES, Limits, Record, read_parts
 from tests.senders import line, lines, record
 
 
@@ -20,9 +20,16 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "landed.ndjson"
 
 
-def read(file: Path, content: bytes) -> list[Record]:
+LIMITS = Limits(records=20_000, bytes=4 << 20)
+
+
+def read_records(file: Path, limits: Limits = LIMITS) -> list[Record]:
+    return [found for part in read_parts(file, limits) for found in part]
+
+
+def read(file: Path, content: bytes, limits: Limits = LIMITS) -> list[Record]:
     file.write_bytes(content)
-    return list(read_records(file))
+    return read_records(file, limits)
 
 
 def raws(records: list[Record]) -> list[bytes]:
@@ -71,8 +78,8 @@ def test_a_file_without_a_record_is_one_fault(file: Path, content: bytes) -> Non
 
 def test_a_file_that_is_gone_or_cannot_be_opened_is_one_fault(file: Path) -> None:
     """It was named in the registry: reading it must end, or its batch never does."""
-    assert list(read_records(file)) == [Record(0, b"", "missing")]
-    assert list(read_records(file.parent)) == [Record(0, b"", "unreadable")]
+    assert read_records(file) == [Record(0, b"", "missing")]
+    assert read_records(file.parent) == [Record(0, b"", "unreadable")]
 
 
 def test_an_empty_file_named_gz_is_empty_and_anything_else_is_not_gzip(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from guard.canonical import parse
 from guard.redaction import Redactor
 from ingest.records import Record
-from ingest.validation import ENVELOPE, Accepted, Door, Refused, conflict
+from ingest.validation import ENVELOPE, Accepted, Door, Refused, Topic, conflict
 from tests.senders import RECEIVED_AT, invoice, line, record, without
 
 SECRET = "jane.doe@example.com"
@@ -38,7 +39,8 @@ SCHEMAS: dict[str, tuple[int, dict[str, Any]]] = {
 
 
 def door(first_month: date = date(2000, 1, 1)) -> Door:
-    return Door(SCHEMAS, redactor=REDACTOR, first_month=first_month)
+    topics = {name: Topic({version: schema}) for name, (version, schema) in SCHEMAS.items()}
+    return Door(topics, redactor=REDACTOR, first_month=first_month)
 
 
 def check(given: dict[str, Any] | bytes, *, received_at: datetime = RECEIVED_AT, **options: Any) -> Accepted | Refused:
@@ -250,7 +252,7 @@ def test_a_refusal_holds_no_value(spoilt: dict[str, Any] | bytes) -> None:
 
 def test_a_conflict_holds_no_value_either() -> None:
     """Its evidence is made of the payload that was accepted at the door."""
-    verdict = conflict(accepted(record("E-7", payload=invoice(po_id="PO-secret"))))
+    verdict = conflict(msgspec.structs.asdict(accepted(record("E-7", payload=invoice(po_id="PO-secret")))))
     assert (verdict.rule, verdict.path, verdict.event_id) == ("id_conflict", "/event_id", "E-7")
     assert "secret" not in repr(verdict)
     assert json.loads(verdict.evidence or "")["po_id"] == "string of 9"
