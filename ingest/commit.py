@@ -14,7 +14,7 @@ import polars as pl
 from guard.identity import name_uuid
 from ingest.judging import Judged
 from ingest.landing import LandedFile
-from ingest.validation import Refused, conflict
+from ingest.validation import Accepted, Refused, conflict
 from lake.months import Month
 from lake.spec import MONTH, TableSpec
 from lake.store import Lake
@@ -172,7 +172,8 @@ class Committer:
             elif event["content_hash"] in hashes:
                 self.accounts[event["file_name"]].duplicates += 1
             else:
-                conflicts.append(_Letter(self._files[event["file_name"]], event["file_offset"], conflict(event)))
+                refused = conflict(Accepted(*(event[member] for member in Accepted.__struct_fields__)))
+                conflicts.append(_Letter(self._files[event["file_name"]], event["file_offset"], refused))
         fresh = events.filter(is_fresh)
         for name, count in fresh.group_by("file_name").len().iter_rows():
             self.accounts[name].accepted += count

@@ -20,7 +20,8 @@ import sqlalchemy as sa
 
 from guard.canonical import digest_text
 from guard.identity import name_uuid
-from ingest.events import Accounting, Ingestion
+from ingest.commit import Accounting
+from ingest.events import Ingestion
 from ingest.records import Record
 from ingest.validation import Accepted, Door, Refused, conflict
 from lake.months import Month
@@ -150,9 +151,8 @@ def _split_known(items: Sequence[_Judged], batch_id: str, lake: Lake) -> tuple[l
 
     A row that this batch committed before it was interrupted is to append again: the append finds it there.
     """
-    wanted = pl.LazyFrame({"event_id": [item.event_id for item in items]}, schema={"event_id": pl.String})
-    columns = ["event_id", "content_hash", "batch_id"]
-    held = lake.scan(EVENT_BUS, columns=columns).join(wanted, on="event_id", how="semi").collect(engine="streaming")
+    wanted = pl.Series([item.event_id for item in items], dtype=pl.String)
+    held = lake.find(EVENT_BUS, wanted, columns=["event_id", "content_hash", "batch_id"])
     known = {event_id: (content, batch) for event_id, content, batch in held.iter_rows()}
     fresh, conflicts, duplicates = [], [], 0
     for item in items:
@@ -171,12 +171,7 @@ def _split_known(items: Sequence[_Judged], batch_id: str, lake: Lake) -> tuple[l
 def _split_known_letters(items: Sequence[_Judged], batch_id: str, lake: Lake) -> tuple[list[_Judged], int]:
     """Return the refusals to record, and how many were recorded before."""
     ids = [_dead_letter_id(item) for item in items]
-    wanted = pl.LazyFrame({"dead_letter_id": ids}, schema={"dead_letter_id": pl.String})
-    held = (
-        lake.scan(EVENT_DEAD_LETTER, columns=["dead_letter_id", "batch_id"])
-        .join(wanted, on="dead_letter_id", how="semi")
-        .collect()
-    )
+    held = lake.find(EVENT_DEAD_LETTER, pl.Series(ids, dtype=pl.String), columns=["dead_letter_id", "batch_id"])
     known = dict(held.iter_rows())
     fresh = [item for letter, item in zip(ids, items, strict=True) if known.get(letter, batch_id) == batch_id]
     return fresh, len(items) - len(fresh)

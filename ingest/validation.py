@@ -293,17 +293,17 @@ def _document(sent: Fields, payload: Any) -> dict[str, Any]:
     return {member: value for member, value in document.items() if value is not None}
 
 
-def conflict(event: Mapping[str, Any]) -> Refused:
-    """Return the refusal of an accepted event, by column, whose id is taken by another content."""
+def conflict(event: Accepted) -> Refused:
+    """Return the refusal of an event whose id is taken by another content."""
     return Refused(
         "id_conflict",
         "/event_id",
         "another event with this id was accepted before; a changed event needs an id of its own",
-        topic=event["topic"],
-        event_id=event["event_id"],
-        producer_id=event["producer_id"],
-        schema_version=event["schema_version"],
-        evidence=_evidence(parse(event["payload"])),
+        topic=event.topic,
+        event_id=event.event_id,
+        producer_id=event.producer_id,
+        schema_version=event.schema_version,
+        evidence=_evidence(parse(event.payload)),
     )
 
 

@@ -146,6 +146,8 @@ class TableSpec:
     """Those of the relational store; one without a name of its own is called after its table and columns."""
     unique: tuple[tuple[str, ...], ...] = ()
     generated: tuple[Generated, ...] = ()
+    keys_recur: bool = False
+    """Whether a key may come again in another month than before, so that it is looked for in all of them."""
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]

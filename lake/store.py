@@ -22,6 +22,7 @@ from deltalake import CommitProperties, DeltaTable, WriterProperties, write_delt
 from deltalake.exceptions import CommitFailedError, DeltaError
 from filelock import FileLock, Timeout
 
+from lake.keys import KeyIndex
 from lake.months import Month
 from lake.spec import MONTH, Kind, TableSpec
 
@@ -145,40 +146,51 @@ class Lake:
         files = self._files(spec)
         if months is not None:
             files = files.filter(pl.col(MONTH).is_in(list(months)))
-        paths = [self.path(spec) / name for name in files["path"]]
-        schema = spec.polars_schema()
+        return self._frame(spec, files["path"]).select(list(columns) if columns is not None else spec.names)
+
+    def _frame(self, spec: TableSpec, files: Iterable[str], *, name: str | None = None) -> pl.LazyFrame:
+        """Return the rows of data files, with the file of each in a column `name` if one is given."""
+        paths = [self.path(spec) / file for file in files]
+        if not paths:
+            return spec.empty().lazy()
         # Not `pl.scan_delta`: it does not find files whose folder has a space or a letter beyond ASCII in its name.
-        frame = (
-            pl.scan_parquet(
-                paths,
-                schema=schema,
-                hive_partitioning=spec.is_monthly,
-                hive_schema={MONTH: pl.Date()} if spec.is_monthly else None,
-                glob=False,
-                missing_columns="insert",
-            )
-            if paths
-            else spec.empty().lazy()
+        return pl.scan_parquet(
+            paths,
+            schema=spec.polars_schema(),
+            hive_partitioning=spec.is_monthly,
+            hive_schema={MONTH: pl.Date()} if spec.is_monthly else None,
+            glob=False,
+            missing_columns="insert",
+            include_file_paths=name,
         )
-        return frame.select(list(columns) if columns is not None else spec.names)
 
     def find(self, spec: TableSpec, keys: pl.Series, *, columns: Sequence[str]) -> pl.DataFrame:
         """Return `columns` of the rows whose key is one of `keys`, whatever month they lie in.
 
-        For a table whose key is one column.
+        For a table whose keys recur. An index says which files to look into; it lies beside the table and can be
+        deleted.
         """
         (key,) = spec.key
         if keys.is_empty():
             return spec.empty().select(columns)
-        wanted = pl.LazyFrame({key: keys.unique()})
-        held = self.scan(spec, columns=list(dict.fromkeys([key, *columns])))
-        return held.join(wanted, on=key, how="semi").select(columns).collect(engine="streaming")
+        with self.lock(spec):
+            index = KeyIndex(self.root / f".{spec.name}.keys", lambda files: self._keys(spec, files))
+            files = index.files(keys, among=self._files(spec)["path"].to_list())
+        held = self._frame(spec, files).join(pl.LazyFrame({key: keys.unique()}), on=key, how="semi")
+        return held.select(columns).collect()
+
+    def _keys(self, spec: TableSpec, files: Sequence[str]) -> pl.DataFrame:
+        (key,) = spec.key
+        keys = self._frame(spec, files, name="file").select(pl.col("file"), pl.col(key).alias("key")).collect()
+        places = {str(self.path(spec) / file): file for file in files}
+        return keys.with_columns(pl.col("file").replace_strict(places, return_dtype=pl.String))
 
     def append(self, spec: TableSpec, frame: pl.DataFrame, *, batch_id: str) -> Appended:
         """Append the rows of `frame` whose key the table does not hold yet, in one commit.
 
         The look and the commit stand under one lock, so a retry, or a second writer with the same rows, adds nothing.
         A key is looked for in the months of the frame: ids follow from content, so the same id has the same month.
+        Where keys recur it is looked for in all of them.
 
         Raises:
             SchemaMismatch: the frame is not what the spec states.
@@ -186,20 +198,25 @@ class Lake:
             LakeFault: the commit was refused.
         """
         rows = spec.conform(frame)
-        months = spec.months(rows)
         total = rows.height
         rows = rows.unique(subset=list(spec.key), keep="first", maintain_order=True)
         with self.lock(spec):
             if not self.exists(spec):
                 self._create(spec)
             if rows.height:
-                held = self.scan(spec, months=months if spec.is_monthly else None, columns=spec.key).collect()
+                held = self._held(spec, rows)
                 rows = rows.join(held, on=list(spec.key), how="anti", maintain_order="left")
             if rows.height:
                 order = [spec.time_column] if spec.time_column else list(spec.key)
                 self._commit(spec, rows.sort(order, maintain_order=True), batch_id=batch_id)
         counted = rows.group_by(MONTH).len().sort(MONTH).rows() if spec.is_monthly else []
         return Appended(spec.name, dict(counted), total - rows.height)
+
+    def _held(self, spec: TableSpec, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the keys of `rows` that the table may hold."""
+        if spec.keys_recur:
+            return self.find(spec, rows[spec.key[0]], columns=spec.key)
+        return self.scan(spec, months=spec.months(rows) if spec.is_monthly else None, columns=spec.key).collect()
 
     def _commit(self, spec: TableSpec, rows: pl.DataFrame, *, batch_id: str) -> None:
         for attempt in range(COMMIT_RETRIES):

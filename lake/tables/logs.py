@@ -24,6 +24,7 @@ EVENT_BUS = TableSpec(
     description="Events that were accepted: validated against their schema and redacted where it marks PII.",
     grain="one row per accepted event",
     key=("event_id",),
+    keys_recur=True,
     time_column="produced_at",
     retention=Retention.EVENTS,
     indexes=(Index(name="ix_event_topic_time", columns=("topic", "produced_at"), descending=("produced_at",)),),
@@ -51,6 +52,7 @@ EVENT_DEAD_LETTER = TableSpec(
     description="Records that were refused, with the rule they broke and a pointer to where the raw record lies.",
     grain="one row per refused record of a landed file or an imported log",
     key=("dead_letter_id",),
+    keys_recur=True,
     time_column="received_at",
     retention=Retention.EVENTS,
     columns=(
