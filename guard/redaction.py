@@ -84,13 +84,16 @@ class Redactor:
 
     def _walk(self, value: Any, place: "_Place") -> Any:
         if place.is_marked:
-            return self._tokens(value, place)
+            return self.token(value) if type(value) is str else self._tokens(value, place)
         if not place.schemas:
             return value
         if isinstance(value, dict):
             if place.has_personal_names:
                 return {self.token(key): self._walk(item, place.member(key)) for key, item in value.items()}
-            return {key: self._walk(item, place.member(key)) for key, item in value.items()}
+            untouched = place.untouched
+            return {
+                key: item if key in untouched else self._walk(item, place.member(key)) for key, item in value.items()
+            }
         if isinstance(value, list):
             return [self._walk(item, place.item(index)) for index, item in enumerate(value)]
         return value
@@ -120,6 +123,8 @@ class _Place:
         self.is_marked = any(map(_is_marked, schemas))
         self.has_personal_names = any(_is_marked(schema.get("propertyNames")) for schema in schemas)
         self.stated = frozenset(name for schema in schemas for name in schema.get("properties", ()))
+        self.untouched = frozenset(name for name in self.stated if not _may_mark(_of_member(schemas, name)))
+        """Members that the schema names, with nothing personal in them."""
         self._places = places
         self._members: dict[str, _Place] = {}
 
@@ -188,6 +193,11 @@ def _marks_anything(schema: Any) -> bool:
     if isinstance(schema, Mapping):
         return _is_marked(schema) or any(_marks_anything(item) for item in schema.values())
     return isinstance(schema, list) and any(_marks_anything(item) for item in schema)
+
+
+def _may_mark(stated: list[Any]) -> bool:
+    """Return whether one of the parts of a schema marks something, or refers to a part that might."""
+    return any(_marks_anything(part) or any(_references(part)) for part in stated)
 
 
 def _references(schema: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ for anything else it returns None and the caller asks them.
 
 import re
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import orjson
@@ -23,7 +23,7 @@ _LONG_INTEGER = re.compile(rb"[0-9]{20}")
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,9})\.[0-9]{1,6}").fullmatch
 
 
-class Fields(msgspec.Struct, forbid_unknown_fields=True):
+class Fields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The members of a native record, the payload as it is written."""
 
     event_id: str
@@ -34,7 +34,7 @@ class Fields(msgspec.Struct, forbid_unknown_fields=True):
     schema_version: int | None = None
 
 
-class Plain(NamedTuple):
+class Plain(msgspec.Struct, gc=False):
     """A record that was read: its members, its payload as a value and as canonical JSON."""
 
     fields: Fields

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.connection import Connection
+from operator import attrgetter
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -75,7 +76,7 @@ def judge(door: Door, part: Part, latest: datetime) -> Judged:
             offsets.append(record.offset)
         else:
             refused.append((record.offset, verdict))
-    columns = [pa.array([getattr(event, field.name) for event in events], field.type) for field in list(EVENTS)[:-1]]
+    columns = [pa.array(list(map(attrgetter(field.name), events)), field.type) for field in list(EVENTS)[:-1]]
     batch = pa.RecordBatch.from_arrays([*columns, pa.array(offsets, pa.int64())], schema=EVENTS)
     return Judged(len(events) + len(refused), batch, refused)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+import msgspec
+
 MAX_RECORD_BYTES = 1 << 20
 _MAX_LINE_BYTES = MAX_RECORD_BYTES + len(b"\r\n")
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -24,8 +26,7 @@ BOMB_FLOOR, BOMB_RATIO = 256 << 20, 200
 """A file that has unpacked to so many bytes, and to so many times its size, is no file of records."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record as it lies in the unpacked file.
 
     Attributes:

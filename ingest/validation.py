@@ -50,14 +50,14 @@ _FILE_FAULTS = {
     "bomb": "the file unpacks to two hundred times its size and more from here on; send its records in several files",
 }
 _MASK = "the value"
-_REMEMBERED = 1_000
-"""Producers whose name is kept as it is written in JSON."""
+_REMEMBERED = 10_000
+"""Senders whose part of the canonical JSON is kept."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII)
 _PATH, _MESSAGE = 512, 1024
 """Characters that the columns of a dead letter hold."""
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """An event that may leave the landing zone."""
 
     event_id: str
@@ -140,7 +140,7 @@ class Door:
         self._latest = {name: versions[max(versions)] for name, versions in self._subjects.items()}
         self._earliest = datetime(first_month.year, first_month.month, 1, tzinfo=UTC)
         self._decode_payload = msgspec.json.Decoder(_Payload).decode
-        self._written: dict[str, bytes] = {}
+        self._senders: dict[tuple[str, str], bytes] = {}
 
     def __reduce__(self) -> tuple[Callable[..., "Door"], tuple[Any, ...]]:
         """Send what the door is made from: compiled schemas cannot be sent to another process."""
@@ -245,18 +245,14 @@ class Door:
 
     def _content_hash(self, sent: Fields, payload: bytes, produced_at: datetime) -> str:
         """Return `digest` of payload, produced_at, producer_id and topic; their canonical JSON is put together here."""
-        return sha256(
-            b'{"payload":%b,"produced_at":"%b","producer_id":%b,"topic":%b}'
-            % (payload, produced_at.isoformat().encode(), self._write(sent.producer_id), self._write(sent.topic))
-        ).hexdigest()
-
-    def _write(self, text: str) -> bytes:
-        written = self._written.get(text)
-        if written is None:
-            if len(self._written) >= _REMEMBERED:
-                self._written.clear()
-            written = self._written[text] = canonical(text).encode()
-        return written
+        sender = self._senders.get((sent.producer_id, sent.topic))
+        if sender is None:
+            if len(self._senders) >= _REMEMBERED:
+                self._senders.clear()
+            written = canonical({"producer_id": sent.producer_id, "topic": sent.topic})[1:].encode()
+            sender = self._senders[sent.producer_id, sent.topic] = written
+        moment = _written(sent.produced_at, produced_at).encode()
+        return sha256(b"".join((b'{"payload":', payload, b',"produced_at":"', moment, b'",', sender))).hexdigest()
 
     def _refuse_envelope(self, document: dict[str, Any]) -> Refused:
         for member in ("topic", "event_id"):
@@ -285,6 +281,16 @@ def _moment(text: str) -> datetime | str:
         return moment.astimezone(UTC)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
+
+
+def _written(text: str, moment: datetime) -> str:
+    """Return `moment.isoformat()`, put together from the `text` that states it where that is in its usual form."""
+    if text[10] == "T" and text[-1] == "Z":
+        if len(text) == len("2025-03-01T09:30:00Z"):
+            return f"{text[:19]}+00:00"
+        if len(text) == len("2025-03-01T09:30:00.250Z") and text[19] == ".":
+            return f"{text[:23]}000+00:00" if moment.microsecond else f"{text[:19]}+00:00"
+    return moment.isoformat()
 
 
 def _document(sent: Fields, payload: Any) -> dict[str, Any]:
