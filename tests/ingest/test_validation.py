@@ -104,7 +104,7 @@ def test_an_event_that_keeps_its_schema_is_accepted_with_the_version_it_was_held
         (record(payload=invoice(amount="1")), "payload_schema", "/payload/amount"),
         (record(payload=invoice(lines=[{}, {"n/o": 1.5}])), "payload_schema", "/payload/lines/1/name of 3"),
         (line(record())[:-1] + b',"topic":"anything"}', "duplicate_key", "/topic"),
-        (line(record()).replace(b'{"invoice', b'{"po_id":"PO-2","invoice'), "duplicate_key", "/po_id"),
+        (line(record()).replace(b'{"invoice', b'{"po_id":"PO-2","invoice'), "duplicate_key", "/payload/po_id"),
         (line(record(payload=invoice(amount=0))).replace(b'"amount": 0', b'"amount": NaN'), "bad_number", ""),
         (line(record(payload=invoice(amount=0))).replace(b'"amount": 0', b'"amount": 1e99999'), "bad_number", ""),
         (line(record(payload=invoice(po_id="PO-@"))).replace(b"@", b"\\u0000"), "bad_text", "/payload/po_id"),
