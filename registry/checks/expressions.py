@@ -20,7 +20,8 @@ from typing import Any
 from cel_expr_python import cel
 
 from guard.canonical import canonical
-from registry.checks.shapes import MAX_VALUES, Member, Shape
+from registry.checks.samples import MAX_VALUES
+from registry.checks.shapes import Member, Shape
 from registry.expressions import Comparison, Expression, ExpressionFault, MemberPath, Template
 from registry.expressions.environment import compile_fault, extensions
 

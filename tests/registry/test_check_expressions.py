@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.checks.expressions import condition_problems, uncovered, value_problems
-from registry.checks.shapes import MAX_VALUES, Shape, returned_shape, shape_of
+from registry.checks.samples import MAX_VALUES
+from registry.checks.shapes import Shape, returned_shape, shape_of
 from registry.expressions import compile_expression
 
 TRIGGER = {
@@ -162,6 +163,20 @@ def test_what_is_no_json_schema_states_nothing() -> None:
     """An Avro record, or a schema that another check refuses, must not end the check."""
     for schema in ({"type": "record", "fields": []}, {"type": 7}, {"$ref": "#/nowhere"}, True, {}):
         assert condition_problems(compile_expression("trigger.a == 1"), (("trigger", shape_of(schema)),)) == ()
+
+
+def test_a_schema_that_refers_to_itself_in_many_ways_is_not_followed_for_ever() -> None:
+    """Whoever registers a schema must not be able to stop the check of every workflow that reads it."""
+    members = {f"m{number}": {"$ref": "#/$defs/x"} for number in range(40)}
+    tangled = {"anyOf": [{"$ref": "#/$defs/x"}, *({"$ref": "#/$defs/y"} for _ in range(40))]}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/x"}, "b": {"$ref": "#/$defs/y"}},
+        "$defs": {"x": {"type": "object", "properties": members}, "y": tangled},
+    }
+    scope = (("trigger", shape_of(schema)),)
+    for text in ("has(trigger.a.m1.m2.m3) && trigger.a == trigger.a", "has(trigger.b) && trigger.b == trigger.b"):
+        assert condition_problems(compile_expression(text), scope) == ()
 
 
 # Values
