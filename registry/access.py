@@ -210,7 +210,8 @@ def _target(connection: sa.Connection, object_type: str, object_id: str, skills:
     called: frozenset[str] = frozenset(skills)
     if spec is WORKFLOW:
         step = TABLES[STEP_ACTION.name]
-        called |= {skill for (skill,) in fetch(connection, sa.select(step.c.skill_id).filter_by(workflow_id=object_id))}
+        current = sa.select(step.c.skill_id).filter_by(workflow_id=object_id, last_version=None)
+        called |= {skill for (skill,) in fetch(connection, current)}
     return Target(
         object_type,
         object_id,

@@ -32,6 +32,9 @@ class Diff:
 
     def lines(self) -> Iterator[str]:
         """Yield the diff as a review reads it."""
+        if self.old == self.new:
+            yield f"{self.object_id} {self.new} has none before it"
+            return
         yield f"{self.object_id}  {self.old or '(new)'} -> {self.new}  {self.change}"
         if not self.comparison.differences:
             yield "nothing differs" if self.old else "a new object; rwcm registry proposals --json holds its document"

@@ -139,6 +139,7 @@ def test_a_submitted_file_with_a_fault_is_refused_with_its_place(home: Home, tmp
 
 def test_history_and_diff_tell_what_happened(home: Home, tmp_path: Path) -> None:
     """Version, when, who, change, why and publication: what an auditor asks for."""
+    assert rwcm("diff", "WF-FIN-001").stdout == "WF-FIN-001 1.3.0 has none before it\n"
     publication_id = submitted(home, tmp_path)
     make_current(home, publication_id)
     first, second = told("history", "WF-FIN-001")

@@ -24,7 +24,17 @@ from lake.tables import (
 )
 from registry.access import Denied, Principal
 from registry.database import TABLES, Registry
-from registry.documents import Document, DocumentRefused, EventSchema, Policy, Role, SkillNode, Workflow, read_document
+from registry.documents import (
+    Document,
+    DocumentRefused,
+    EventSchema,
+    Policy,
+    Role,
+    RoleSkill,
+    SkillNode,
+    Workflow,
+    read_document,
+)
 from registry.loader import PACK, event_schemas
 from registry.objects import NotRegistered
 from registry.plans import load_plan
@@ -492,6 +502,25 @@ def test_a_failed_publication_leaves_nothing(loaded: Registry, now: datetime, mo
     with pytest.raises(OSError, match="no space"):
         publish(loaded, submitted.publication_id, principal=QA, now=now)
     assert all(loaded.frame(spec).equals(before[spec.name]) for spec in tables)
+
+
+def test_a_skill_that_is_no_longer_called_asks_for_no_permission(loaded: Registry, now: datetime) -> None:
+    """Who maintains all that a workflow calls may change it; a step that is gone must not stand in the way for ever."""
+    keeper = Principal("kim", "person", "SAL-M-001")
+    grant = {"role_id": "SAL-M-001", "skill_id": "SK-OCR-001", "permission": "maintain"}
+    received = read_document(RoleSkill, json.dumps(grant), name="grant")
+    with loaded.transaction() as connection:
+        write_versions(connection, [NewVersion(received, "1", "initial", "bootstrap", "test")], actor="test", now=now)
+    workflow = invoices(workflow_id="WF-2", workflow_name="Two", version="1.0.0", triggers=[])
+    reading, telling = workflow["steps"][0], workflow["steps"][4]
+    reading = {**reading, "step_id": "WF-2/1", "next_step_logic": {"goto": "WF-2/2"}}
+    workflow["steps"] = [reading, {**telling, "step_id": "WF-2/2", "sequence": 2}]
+    bring(loaded, workflow, now)
+    shorter = {**workflow, "steps": [{**reading, "next_step_logic": "END"}]}
+    with pytest.raises(Denied):
+        draft(loaded, shorter, now, by=keeper)
+    bring(loaded, shorter, now)
+    assert draft(loaded, {**shorter, "version": "2.0.0", "objective": "Read"}, now, by=keeper).version == "2.0.1"
 
 
 # -- Updates and learned documents --------------------------------------------------------------------------------
