@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app.commands.forms import export, import_, schema
 from app.console import show_progress, table
 from app.faults import Refused, said_clearly
 from app.identity import TOKEN_VARIABLE, acting, open_registry, operator
@@ -37,6 +38,10 @@ def registry() -> None:
 
     What is submitted or loaded is a draft: it becomes current only by a publication, after gates and review.
     """
+
+
+for _command in (export, import_, schema):
+    registry.add_command(_command)
 
 
 _token_file = click.option(

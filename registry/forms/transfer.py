@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,15 +11,16 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from lake.spec import TableSpec
+from lake.tables import OBJECT_VERSION
 from registry.database import TABLES, Registry, fetch
-from registry.forms import as_csv, as_json, as_sql
+from registry.forms import as_csv, as_graph, as_json, as_sql, as_xlsx
 from registry.forms.assembly import Content, understand
 from registry.forms.cells import to_text
 from registry.forms.entry import is_empty, propose, restore
 from registry.forms.sheets import SPECS, Faults, Form, Sheets, Texts
 from registry.permissions import Principal
 
-FORMS: Mapping[str, Form] = {form.NAME: form for form in (as_json, as_csv, as_sql)}
+FORMS: Mapping[str, Form] = {form.NAME: form for form in (as_json, as_csv, as_xlsx, as_sql, as_graph)}
 
 log = logging.getLogger("rwcm.forms")
 
@@ -96,6 +97,7 @@ def export(registry: Registry, form: str, path: Path, *, dialect: str | None = N
     with registry.read() as connection:
         tables = snapshot(connection)
         dialect = dialect or connection.dialect.name
+    log.info("writing %d rows as %s", sum(map(len, tables.values())), form)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.unfinished")
     _remove(unfinished)
@@ -146,12 +148,22 @@ def read(path: Path, form: str | None = None) -> tuple[Content, Faults]:
 
 
 def import_(
-    registry: Registry, path: Path, *, form: str | None = None, principal: Principal, now: datetime
+    registry: Registry,
+    path: Path,
+    *,
+    form: str | None = None,
+    operator: str,
+    principal: Callable[[], Principal],
+    now: datetime,
 ) -> Imported:
     """Take what `path` holds: an empty registry is restored from an export, anything else becomes drafts.
 
-    To restore is to say what is current without a publication, so it is for the operator who holds the file and the
+    To restore is to say what is current without a publication, so it is for the operator, who has the file and the
     database, and for a registry that holds nothing yet.
+
+    Args:
+        operator: whom the audit names for a restore.
+        principal: tells who proposes; asked only where drafts are made.
 
     Raises:
         FormRefused: with everything that is wrong; nothing was written.
@@ -162,7 +174,8 @@ def import_(
     with registry.read() as connection:
         is_restore = content.has_versions and is_empty(connection)
     if is_restore:
-        actor = principal.subject_id
-        return Imported(True, restore(registry, content, faults, source=path.name, actor=actor, now=now))
-    proposed = propose(registry, content.documents, faults, principal=principal, now=now)
+        log.info("restoring %d versions", len(content.rows[OBJECT_VERSION.name]))
+        return Imported(True, restore(registry, content, faults, source=path.name, actor=operator, now=now))
+    log.info("proposing %d documents", len(content.documents))
+    proposed = propose(registry, content.documents, faults, principal=principal(), now=now)
     return Imported(False, {}, proposed, len(content.documents) - proposed)

@@ -29,7 +29,7 @@ from registry.proposals import Proposal, queue
 from tests.generated import worlds
 
 NOW = datetime(2026, 2, 1, 8, 30, 0, 7, tzinfo=UTC)
-PATHS = {"json": "all.json", "csv": "all", "sql": "all.sql"}
+PATHS = {"json": "all.json", "csv": "all", "xlsx": "all.xlsx", "sql": "all.sql", "graph": "graph.json"}
 MANY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -117,7 +117,7 @@ def test_an_export_restores_an_empty_registry(form: str, governed: Registry, tmp
     assert export(governed, form, path)["object_version"] == len(before["object_version"]) > 100
     assert form_of(path) == form
     fresh = Registry.open(tmp_path / "fresh.db")
-    done = import_(fresh, path, principal=PLATFORM, now=NOW + timedelta(days=1))
+    done = import_(fresh, path, operator="me", principal=lambda: PLATFORM, now=NOW + timedelta(days=1))
     assert (done.is_restore, done.rows["object_version"]) == (True, len(before["object_version"]))
     assert state(fresh) == before
     announced = fresh.frame(OUTBOX)
@@ -135,7 +135,7 @@ def test_an_export_into_a_registry_that_holds_the_same_changes_nothing(
     """What is current is not overruled by a file, and what it holds already is no proposal."""
     before = state(governed)
     export(governed, form, tmp_path / PATHS[form])
-    done = import_(governed, tmp_path / PATHS[form], principal=PLATFORM, now=NOW)
+    done = import_(governed, tmp_path / PATHS[form], operator="me", principal=lambda: PLATFORM, now=NOW)
     assert (done.is_restore, done.proposed) == (False, 0)
     assert state(governed) == before
 
@@ -184,7 +184,7 @@ def test_a_sheet_written_by_hand_becomes_drafts(loaded: Registry, tmp_path: Path
         '1,H-01,WF-FIN-010,tool_call,SK-ERP-002,"{""system"": ""SAP"", ""action"": ""Book_Invoice""}",→ H-02\r\n'
     )
     before = state(loaded)
-    done = import_(loaded, tmp_path / "by_hand", principal=PLATFORM, now=NOW)
+    done = import_(loaded, tmp_path / "by_hand", operator="me", principal=lambda: PLATFORM, now=NOW)
     assert (done.is_restore, done.proposed) == (False, 1)
     after = state(loaded)
     (row,) = after.pop("publication_queue")
@@ -221,6 +221,6 @@ def test_what_the_blueprint_writes_enters_by_json(loaded: Registry, tmp_path: Pa
     """The API's documents and the tables' rows are one form: 3.1 beside a row, as they stand."""
     skill = (Path(__file__).parent / "blueprint/3.1.json").read_text()
     (tmp_path / "new.json").write_text(f'[{{"kind": "skill", "document": {skill}}}]')
-    assert import_(loaded, tmp_path / "new.json", principal=PLATFORM, now=NOW).proposed == 1
+    assert import_(loaded, tmp_path / "new.json", operator="me", principal=lambda: PLATFORM, now=NOW).proposed == 1
     (row,) = loaded.frame(PUBLICATION_QUEUE).rows(named=True)
     assert parse(row["proposal_body"]) == {**parse(skill), "version": "3.0.0"}  # its signature lost an alias

@@ -21,7 +21,7 @@ def refusals(registry: Registry, path: Path, form: str | None = None) -> list[st
     with registry.read() as connection:
         before = snapshot(connection)
     with pytest.raises(FormRefused) as caught:
-        import_(registry, path, form=form, principal=PLATFORM, now=NOW)
+        import_(registry, path, form=form, operator="me", principal=lambda: PLATFORM, now=NOW)
     with registry.read() as connection:
         assert snapshot(connection) == before
     assert all(fault.fix for fault in caught.value.faults)
@@ -118,7 +118,7 @@ def test_csv_as_spreadsheets_write_it_is_taken(
 ) -> None:
     """None of these changes what a cell says."""
     path = csv_of(tmp_path / "in", change(ROLE + "R-1,Clerk,D,V\r\nR-2,Boss,D,I\r\n"))
-    assert import_(registry, path, principal=PLATFORM, now=NOW).proposed == 2
+    assert import_(registry, path, operator="me", principal=lambda: PLATFORM, now=NOW).proposed == 2
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_the_wrong_file_altogether_ends_after_a_thousand_faults(registry: Regist
 def test_what_is_of_no_form_is_said_so(registry: Registry, tmp_path: Path) -> None:
     """A typing error in a path, and a file of another trade."""
     with pytest.raises(UnknownForm, match="there is no"):
-        import_(registry, tmp_path / "missing.csv", principal=PLATFORM, now=NOW)
+        import_(registry, tmp_path / "missing.csv", operator="me", principal=lambda: PLATFORM, now=NOW)
     (tmp_path / "x.docx").write_bytes(b"PK")
     with pytest.raises(UnknownForm, match="--format"):
-        import_(registry, tmp_path / "x.docx", principal=PLATFORM, now=NOW)
+        import_(registry, tmp_path / "x.docx", operator="me", principal=lambda: PLATFORM, now=NOW)
