@@ -90,6 +90,8 @@ def members(text: str, *, arrays: Collection[str] = ()) -> Iterator[tuple[str, A
 
 def _after(text: str, at: int) -> int:
     """Return where the white space that begins at `at` ends."""
+    if text[at : at + 1] > " ":
+        return at
     match = _SPACE.match(text, at)
     assert match is not None, "it matches nothing, too"
     return match.end()

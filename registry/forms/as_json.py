@@ -1,4 +1,4 @@
-"""JSON: one array, an element per line, each a row of a table or a document as the API takes it.
+"""JSON: one array, each element a row of a table or a document as the API takes it.
 
 A column that holds JSON is JSON here, in the very characters that are stored, and numbers keep every digit.
 """

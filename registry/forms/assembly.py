@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from guard.canonical import canonical, digest, parse
+from guard.secrets import find_secrets
 from lake.spec import Column, Kind, TableSpec
 from lake.tables import OBJECT_VERSION, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
 from registry.api_schemas import KINDS
@@ -141,6 +142,9 @@ def _current_documents(rows: Mapping[str, Sequence[Placed]], faults: Faults) -> 
                 continue
             if received.body.object_id != object_id:
                 faults.add(placed.place, "document", f"is about {received.body.object_id}", "correct the object_id")
+            for secret in find_secrets(received.value):
+                problem = f"{secret.path} holds what looks like {secret.kind}"
+                faults.add(placed.place, "document", problem, "replace it where it came from: it was written down")
             for spec, _, row in rows_of(received, actor="", now=_EPOCH):
                 expected[spec.name][tuple(row[name] for name in spec.key)] = row
             yield received
@@ -191,7 +195,8 @@ def _compare(spec: TableSpec, expected: Mapping[Key, Row], rows: Sequence[Placed
         for column in spec.columns:
             if column.name in _NOT_OF_DOCUMENTS or column.kind is Kind.BINARY:
                 continue
-            if _plain(column, placed.row.get(column.name)) != _plain(column, row[column.name]):
+            stated, meant = placed.row.get(column.name), row[column.name]
+            if stated != meant and _plain(column, stated) != _plain(column, meant):
                 problem = "does not agree with the document in object_version"
                 faults.add(placed.place, column.name, problem, "change both, or leave object_version out")
     for key in missing:

@@ -1,11 +1,13 @@
 """What a form does not take: every fault at once, with its file, row and column, and nothing half loaded."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from guard.canonical import digest
 from registry.access import PLATFORM
 from registry.database import Registry
 from registry.forms import sheets
@@ -231,6 +233,26 @@ def test_a_row_or_a_version_alone_is_refused(loaded: Registry, tmp_path: Path) -
     said = refusals(fresh, tmp_path / "all")
     assert any(line.startswith("agent column agent_id: the document of AG-") for line in said), said
     assert any(line.startswith("ontology_node.csv row ") and "is in no current document" in line for line in said), said
+    fresh.close()
+
+
+def test_a_secret_is_not_restored(loaded: Registry, tmp_path: Path) -> None:
+    """A file that somebody edited, hash and all, is no way around the door; section 19.1: secrets are never stored."""
+    export(loaded, "json", tmp_path / "all.json")
+    key = "AKIA" + "IOSFODNN7EXAMPLE"
+    elements = json.loads((tmp_path / "all.json").read_text())
+    for element in elements:
+        row = element["row"]
+        if row.get("policy_id") == "POL-DATA-001":
+            row["spec"]["note"] = key
+        elif row.get("object_id") == "POL-DATA-001":
+            row["document"]["spec"]["note"] = key
+            row["document_hash"] = digest(row["document"])
+    (tmp_path / "all.json").write_text(json.dumps(elements))
+    fresh = Registry.open(tmp_path / "fresh.db")
+    (said,) = refusals(fresh, tmp_path / "all.json")
+    assert "column document: /spec/note holds what looks like an AWS access key" in said
+    assert key not in said
     fresh.close()
 
 
