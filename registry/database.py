@@ -1,11 +1,10 @@
 """The registry database: what is governed or still open, relationally, derived from `lake.tables`.
 
-SQLite in WAL mode by default. Every transaction starts with BEGIN IMMEDIATE: with SQLAlchemy's default a transaction
-that reads before it writes works on a stale snapshot, and concurrent updates are lost.
+SQLite in WAL mode by default, PostgreSQL by URL. What differs between them stands in `registry.engines`,
+`registry.tables` and `registry.postgresql`; the statements that the platform writes with are the same.
 """
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,12 @@ from filelock import FileLock
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lake.spec import TableSpec
-from registry.tables import SPECS, TABLES, metadata
+from registry import schema
+from registry.engines import BUSY_TIMEOUT_S, IS_READING, engine_for
+from registry.tables import SPECS, TABLES, Database, database_of, metadata
 
 __all__ = ["SPECS", "TABLES", "Registry", "fetch", "insert", "insert_missing", "upsert"]
 
-BUSY_TIMEOUT_S = 60
 _INSERT: Mapping[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -40,8 +40,10 @@ def insert_missing(connection: sa.Connection, spec: TableSpec, rows: Sequence[Ma
     """Insert the rows whose keys are not there yet and return how many that were."""
     if not rows:
         return 0
-    statement = _INSERT[connection.dialect.name](TABLES[spec.name]).on_conflict_do_nothing(index_elements=spec.key)
-    return connection.execute(statement, list(rows)).rowcount
+    key = _key(connection, spec)
+    statement = _INSERT[connection.dialect.name](TABLES[spec.name]).on_conflict_do_nothing(index_elements=key)
+    # Counted by what comes back: psycopg does not count what it executes many times.
+    return len(connection.execute(statement.returning(TABLES[spec.name].c[spec.key[0]]), list(rows)).all())
 
 
 def upsert(connection: sa.Connection, spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -51,7 +53,11 @@ def upsert(connection: sa.Connection, spec: TableSpec, rows: Sequence[Mapping[st
     statement = _INSERT[connection.dialect.name](TABLES[spec.name])
     kept = {*spec.key, "created_at", "created_by"}
     changed = {name: statement.excluded[name] for name in rows[0] if name not in kept}
-    connection.execute(statement.on_conflict_do_update(index_elements=spec.key, set_=changed), list(rows))
+    connection.execute(statement.on_conflict_do_update(index_elements=_key(connection, spec), set_=changed), list(rows))
+
+
+def _key(connection: sa.Connection, spec: TableSpec) -> list[str]:
+    return [column.name for column in metadata(database_of(connection)).tables[spec.name].primary_key]
 
 
 class Registry:
@@ -66,20 +72,31 @@ class Registry:
 
     @classmethod
     def open(cls, location: Path | str) -> "Registry":
-        """Return the registry at `location`, a SQLite file or a SQLAlchemy URL; missing tables are created."""
+        """Return the registry at `location`, a SQLite file or a SQLAlchemy URL of SQLite or PostgreSQL.
+
+        One that is not there is created; one that an earlier release made is migrated, with its rows.
+
+        Raises:
+            RegistryTooNew: a later release migrated it.
+            VectorMissing: the PostgreSQL server has no pgvector.
+        """
         is_url = isinstance(location, str) and "://" in location
         url = sa.make_url(str(location)) if is_url else sa.URL.create("sqlite", database=str(location))
+        registry = cls(engine_for(url))
         if url.get_backend_name() != "sqlite":
-            registry = cls(sa.create_engine(url, hide_parameters=True))
-            registry._create_missing()
+            schema.ensure(registry._engine)
             return registry
         path = Path(url.database or "")
         path.parent.mkdir(parents=True, exist_ok=True)
-        registry = cls(_sqlite_engine(url))
         # Turning a new file into WAL mode needs it exclusively and does not wait for its turn.
         with FileLock(f"{path}.lock", timeout=BUSY_TIMEOUT_S):
-            registry._create_missing()
+            schema.ensure(registry._engine)
         return registry
+
+    @property
+    def database(self) -> Database:
+        """Which database it is kept in."""
+        return database_of(self._shared_engine)
 
     @property
     def _engine(self) -> sa.Engine:
@@ -87,13 +104,6 @@ class Registry:
             self._shared_engine.dispose(close=False)  # the connections are the parent's
             self._pid = os.getpid()
         return self._shared_engine
-
-    def _create_missing(self) -> None:
-        with self.read() as connection:
-            is_complete = set(TABLES) <= set(sa.inspect(connection).get_table_names())
-        if not is_complete:
-            with self.transaction() as connection:
-                metadata("sqlite").create_all(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -105,7 +115,7 @@ class Registry:
     def read(self) -> Iterator[sa.Connection]:
         """See one consistent state, without waiting for writers."""
         with self._engine.connect() as connection:
-            connection.execution_options(is_reading=True)
+            connection.execution_options(**{IS_READING: True})
             with connection.begin():
                 yield connection
 
@@ -121,27 +131,3 @@ class Registry:
     def close(self) -> None:
         """Give back all connections; a closed registry opens them again when used."""
         self._engine.dispose()
-
-
-def _sqlite_engine(url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(
-        url,
-        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
-        hide_parameters=True,
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver
-        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA secure_delete = ON")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        is_reading = connection.get_execution_options().get("is_reading", False)
-        connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
-
-    return engine

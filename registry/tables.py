@@ -7,7 +7,7 @@ The statements of the registry are the same on both; what differs stands here:
 * A computed column calls a function on PostgreSQL, because a cast that fails would refuse the row.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from lake.spec import MONTH, Column, Generated, Kind, TableSpec
 from lake.tables import EMBEDDINGS, GOVERNED, HOT_WINDOW, OPERATIONS
-from registry.types import FLOAT32_BYTES, JsonText, Ratio, Timestamp, Vector
+from registry.types import FLOAT32_BYTES, JsonText, Ratio, Timestamp, Vector, ordered_text
 
 Database = Literal["sqlite", "postgresql"]
 
@@ -25,8 +25,8 @@ SPECS: tuple[TableSpec, ...] = (*GOVERNED, *OPERATIONS, *HOT_WINDOW, *EMBEDDINGS
 
 _HOT = frozenset(spec.name for spec in HOT_WINDOW)
 
-_TYPES: Mapping[Kind, type[sa.types.TypeEngine[Any]]] = {
-    Kind.TEXT: sa.Text,
+_TYPES: Mapping[Kind, Callable[[], sa.types.TypeEngine[Any]]] = {
+    Kind.TEXT: ordered_text,
     Kind.JSON: JsonText,
     Kind.BOOL: sa.Boolean,
     Kind.INT: sa.Integer,
@@ -47,6 +47,11 @@ JSON_FUNCTIONS: Mapping[Kind, str] = {
     Kind.DOUBLE: "rwcm_json_number",
 }
 """The functions that PostgreSQL's computed columns call; `registry.postgresql` defines them."""
+
+
+def database_of(bind: sa.Connection | sa.Engine) -> Database:
+    """Return which database a connection or an engine speaks to."""
+    return "postgresql" if bind.dialect.name == "postgresql" else "sqlite"
 
 
 @cache
@@ -110,7 +115,7 @@ def _column(spec: TableSpec, column: Column, database: Database) -> sa.Column[An
 
 def _type(column: Column) -> sa.types.TypeEngine[Any]:
     if column.kind is Kind.TEXT and column.length:
-        return sa.String(column.length)
+        return ordered_text(column.length)
     if column.kind is Kind.VECTOR:
         return Vector(column.dimension or 0)
     return _TYPES[column.kind]()

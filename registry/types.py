@@ -13,6 +13,16 @@ RATIO_STEP = Decimal("0.0001")
 FLOAT32_BYTES = 4
 
 
+def ordered_text(length: int | None = None) -> sa.types.TypeEngine[str]:
+    """Return the type of a text that is ordered by its bytes: SQLite's way, and on PostgreSQL that of collation C.
+
+    A database's own collation would order ids, versions and topics otherwise on another server.
+    """
+    if length:
+        return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
 class NaiveTimestamp(ValueError):
     """A time without a zone: it names no moment, so it is refused rather than guessed."""
 
@@ -72,13 +82,17 @@ class Ratio(sa.types.TypeDecorator[float]):
 class _VerbatimJson(sa.types.UserDefinedType[str]):
     """PostgreSQL's `json`, given and taken as text.
 
-    SQLAlchemy's own type decodes; and a text that is bound as VARCHAR is refused, so the bind stays untyped.
+    SQLAlchemy's own type and psycopg's decode, which loses digits, so it is selected as text; and a text that is bound
+    as VARCHAR is refused, so the bind stays untyped.
     """
 
     cache_ok = True
 
     def get_col_spec(self, **_options: Any) -> str:
         return "JSON"
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return sa.cast(column, sa.Text)
 
 
 class JsonText(sa.types.TypeDecorator[str]):

@@ -3,12 +3,14 @@
 import random
 from array import array
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from lake.tables import AGENT, RLM_EMBEDDING, ROLE, RUN_EPISODE, STEP_ACTION, STEP_RUN
 from registry.database import Registry, insert, upsert
+from registry.hot_window import ensure_months
 from registry.tables import TABLES, metadata
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
@@ -33,10 +35,10 @@ def spelled(index: sa.Index) -> tuple[str, str]:
     return index.table.name, " ".join(str(column).split(".")[-1] for column in index.expressions)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_the_blueprints_indexes_have_its_names_columns_and_order(database: str) -> None:
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_the_blueprints_indexes_have_its_names_columns_and_order(engine: Any) -> None:
     """Plans and hints of those who know the blueprint name them."""
-    indexes = {index.name: index for table in metadata(database).tables.values() for index in table.indexes}
+    indexes = {index.name: index for table in metadata(engine).tables.values() for index in table.indexes}
     assert {name: spelled(indexes[name]) for name in BLUEPRINT_INDEXES} == BLUEPRINT_INDEXES
     assert {name for name in BLUEPRINT_INDEXES if indexes[name].unique} == {
         "ux_skill_name_version",
@@ -46,7 +48,11 @@ def test_the_blueprints_indexes_have_its_names_columns_and_order(database: str) 
 
 def test_only_sqlite_joins_logs_by_foreign_keys_and_only_postgresql_keeps_months_in_their_keys() -> None:
     """A partitioned table of PostgreSQL refuses a key without the partition's column."""
-    for database, key, joined in (("sqlite", {"step_run_id"}, True), ("postgresql", {"step_run_id", "month"}, False)):
+    expected: list[tuple[Any, set[str], bool]] = [
+        ("sqlite", {"step_run_id"}, True),
+        ("postgresql", {"step_run_id", "month"}, False),
+    ]
+    for database, key, joined in expected:
         table = metadata(database).tables[STEP_RUN.name]
         assert {column.name for column in table.primary_key} == key
         assert bool(table.c.episode_id.foreign_keys) == joined
@@ -107,6 +113,7 @@ def test_an_integer_is_computed_exactly_or_not_at_all(loaded: Registry, metrics:
     """A rounded count would be a wrong one."""
     table = TABLES[RUN_EPISODE.name]
     with loaded.transaction() as connection:
+        ensure_months(connection, RUN_EPISODE, [NOW.date()])
         insert(connection, RUN_EPISODE, [episode(metrics=metrics)])
         assert connection.scalar(sa.select(table.c.tokens)) == tokens
 

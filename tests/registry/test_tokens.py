@@ -17,6 +17,7 @@ from registry.database import TABLES, Registry
 from registry.objects import NotRegistered
 from registry.outbox import TOKEN_CHANGED
 from registry.tokens import Issued, TokenRefused, draw, is_token, issue_token, list_tokens, revoke_tokens
+from tests.databases import ON_SQLITE
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -71,6 +72,7 @@ def test_a_mistyped_token_is_malformed_without_asking_anybody(loaded: Registry, 
     assert wrong not in str(refused.value)
 
 
+@ON_SQLITE
 def test_only_the_hash_of_a_token_is_in_the_files_of_the_registry(loaded: Registry, tmp_path: Path) -> None:
     """Whoever copies the database, its WAL included, must not get a way in."""
     issued = issue(loaded)
@@ -216,6 +218,7 @@ def test_the_list_says_what_is_due_and_shows_no_hash(loaded: Registry) -> None:
     assert digest_text(old.token) not in repr(listed)
 
 
+@ON_SQLITE
 def test_the_database_refuses_to_forget_a_role_that_tokens_act_in(loaded: Registry, tmp_path: Path) -> None:
     """A role of the same id made later must not inherit the tokens of the one before."""
     token = issue(loaded, role_id="MKT-M-001").token
