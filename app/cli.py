@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from app.commands.database import database, ddl
 from app.commands.registry import registry
 from app.commands.token import token
 from app.commands.workflow import workflow
@@ -86,6 +87,8 @@ def status(as_json: bool) -> None:
     click.echo(json.dumps(found, indent=2, default=str) if as_json else render(found))
 
 
+main.add_command(database)
+main.add_command(ddl)
 main.add_command(registry)
 main.add_command(token)
 main.add_command(workflow)

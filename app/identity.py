@@ -106,6 +106,6 @@ def open_registry() -> "Registry":
     from registry.database import Registry
 
     home = Home.from_environment()
-    if not home.registry_db.exists():
+    if not home.has_registry:
         raise Refused(f"{home.root} holds no registry yet; rwcm run or rwcm backfill fills it, RWCM_HOME names another")
-    return Registry.open(home.registry_db)
+    return Registry.open(home.registry)

@@ -22,9 +22,9 @@ def picture(home: Home, workflow_id: str, version: str | None, form: str) -> str
         NotRegistered: there is no such workflow or version.
         DocumentRefused: a draft whose steps cannot be read.
     """
-    if not home.registry_db.exists():
+    if not home.has_registry:
         raise NotRegistered("workflow", workflow_id, version)
-    registry = Registry.open(home.registry_db)
+    registry = Registry.open(home.registry)
     try:
         with registry.read() as connection:
             if version is None:

@@ -15,7 +15,7 @@ from registry.database import TABLES, Registry
 
 def describe(home: Home) -> dict[str, Any]:
     """Return what is in the home; nothing is created or changed by looking."""
-    found: dict[str, Any] = {"home": str(home.root), "exists": home.registry_db.exists()}
+    found: dict[str, Any] = {"home": str(home.root), "exists": home.has_registry}
     if not found["exists"]:
         return found
     fixed = home.demonstration()
@@ -24,7 +24,7 @@ def describe(home: Home) -> dict[str, Any]:
     )
     found["lake"] = _lake(Lake(home.lake))
     found["warehouse"] = _warehouse(home)
-    registry = Registry.open(home.registry_db)
+    registry = Registry.open(home.registry)
     with registry.read() as connection:
         found["registry"] = {name: _count(connection, name) for name in TABLES}
         cursor = TABLES[CURSOR.name]

@@ -39,7 +39,7 @@ class Platform:
 
     @cached_property
     def registry(self) -> Registry:
-        return Registry.open(self.home.registry_db)
+        return Registry.open(self.home.registry)
 
     @cached_property
     def landing(self) -> Landing:

@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+REGISTRY_URL = "RWCM_REGISTRY_URL"
 
 
 _UNUSABLE = frozenset("%[]*?#")
@@ -33,6 +34,16 @@ class Home:
     @property
     def registry_db(self) -> Path:
         return self.root / "registry.db"
+
+    @property
+    def registry(self) -> Path | str:
+        """Where the registry is kept: the database that `RWCM_REGISTRY_URL` names, by default a file of the home."""
+        return os.environ.get(REGISTRY_URL) or self.registry_db
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether there is a registry to look at; a database that is named is taken to be one."""
+        return bool(os.environ.get(REGISTRY_URL)) or self.registry_db.exists()
 
     @property
     def lake(self) -> Path:

@@ -56,6 +56,12 @@ def upsert(connection: sa.Connection, spec: TableSpec, rows: Sequence[Mapping[st
     connection.execute(statement.on_conflict_do_update(index_elements=_key(connection, spec), set_=changed), list(rows))
 
 
+def engine_of(location: Path | str) -> sa.Engine:
+    """Return an engine for a SQLite file or a URL, without a look at what is there."""
+    is_url = isinstance(location, str) and "://" in location
+    return engine_for(sa.make_url(str(location)) if is_url else sa.URL.create("sqlite", database=str(location)))
+
+
 def _key(connection: sa.Connection, spec: TableSpec) -> list[str]:
     return [column.name for column in metadata(database_of(connection)).tables[spec.name].primary_key]
 
@@ -80,10 +86,9 @@ class Registry:
             RegistryTooNew: a later release migrated it.
             VectorMissing: the PostgreSQL server has no pgvector.
         """
-        is_url = isinstance(location, str) and "://" in location
-        url = sa.make_url(str(location)) if is_url else sa.URL.create("sqlite", database=str(location))
-        registry = cls(engine_for(url))
-        if url.get_backend_name() != "sqlite":
+        registry = cls(engine_of(location))
+        url = registry._engine.url
+        if registry.database != "sqlite":
             schema.ensure(registry._engine)
             return registry
         path = Path(url.database or "")

@@ -131,6 +131,10 @@ def losses(connection: sa.Connection, revision: str) -> list[str]:
         for table in getattr(step.module, "TABLES_LOST", ()):
             rows = connection.scalar(sa.select(sa.func.count()).select_from(sa.table(table)))
             found.append(f"table {table} with {rows:,} rows")
+        for table, condition in getattr(step.module, "ROWS_LOST", {}).items():
+            chosen = sa.select(sa.func.count()).select_from(sa.table(table)).where(sa.text(condition))
+            if rows := connection.scalar(chosen):
+                found.append(f"{rows:,} rows of {table} that the earlier release has no word for")
         found += [f"column {column}" for column in getattr(step.module, "COLUMNS_LOST", ())]
     return found
 

@@ -161,7 +161,7 @@ STEP_RUN = TableSpec(
         identifier("step_run_id", "Follows from the episode and the position in it."),
         identifier("episode_id", "Episode it belongs to.", references="run_episode.episode_id"),
         day("episode_month", "Month in which the episode started; what is rebuilt when the row comes late."),
-        identifier("step_id", "Step of the workflow."),
+        identifier("step_id", "Step of the workflow.", references="step_action.step_id"),
         text("activity", "The step in the reader's words: the log's activity, or the id of the step."),
         identifier("agent_id", "Agent that did it.", references="agent.agent_id"),
         identifier("workflow_id", "Workflow that ran."),

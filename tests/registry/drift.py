@@ -25,11 +25,17 @@ def schema_of(connection: sa.Connection) -> dict[str, str]:
         for unique in inspector.get_unique_constraints(table):
             said[f"{table}: unique {unique['name']}"] = str(unique["column_names"])
         for check in inspector.get_check_constraints(table):
-            # PostgreSQL writes the casts of a list once or for each member, as the column was changed or made.
-            said[f"{table}: check {check['name']}"] = re.sub(r"::(text|character varying)(\[\])?", "", check["sqltext"])
+            said[f"{table}: check {check['name']}"] = _condition(check["sqltext"])
     for name, told in connection.exec_driver_sql(_MORE[connection.dialect.name]):
         said[name] = " ".join(told.split())
     return said
+
+
+def _condition(text: str) -> str:
+    """Return a condition without what has no meaning: the order of listed values, and where PostgreSQL writes casts."""
+    text = re.sub(r"::(text|character varying)(\[\])?", "", text)
+    values = iter(sorted(re.findall(r"'[^']*'", text)))
+    return re.sub(r"'[^']*'", lambda _: next(values), text)
 
 
 def _formula(connection: sa.Connection, table: str, column: ReflectedColumn) -> str:

@@ -39,6 +39,29 @@ COMPUTED = (
     ("step_action", "tolerance", "parameters", "tolerance", "number"),
 )
 
+VERSIONED = ("trigger_def", "step_action")
+"""Objects of a workflow's versions, which now stay when a version drops them."""
+ENUMS = {
+    ("publication_queue", "proposal_type"): (
+        ("workflow", "step", "skill", "policy", "schema", "retirement"),
+        ("role", "agent", "ontology", "permission", "consumer"),
+    ),
+    ("batch", "kind"): (("ingest", "import", "execute", "reflect"), ("outbox",)),
+}
+"""What a column may hold: as it was, and what is new."""
+COLUMNS_LOST = (
+    "role.capability_vector",
+    "agent.embedding",
+    "policy.effective_from",
+    "policy.effective_to",
+    "trigger_def.last_version",
+    "step_action.last_version",
+    "object_version.lineage",
+    "object_version.change",
+    "object_version.publication_id",
+)
+ROWS_LOST = {table: f"{column} IN {new!r}".replace(",)", ")") for (table, column), (_, new) in ENUMS.items()}
+
 
 def upgrade() -> None:
     if is_postgresql():
@@ -60,6 +83,12 @@ def upgrade() -> None:
     for column in ("effective_from", "effective_to"):
         op.add_column("policy", sa.Column(column, sa.DateTime(timezone=True), nullable=True))
     _add_lineage()
+    for table in VERSIONED:
+        with op.batch_alter_table(table) as changed:
+            changed.add_column(sa.Column("last_version", sa.String(24, collation=_collation()), nullable=True))
+            changed.create_check_constraint(f"ck_{table}_last_version_length", "length(last_version) <= 24")
+    for (table, column), (old, new) in ENUMS.items():
+        _allow(table, column, (*old, *new))
     for table, name, source, member, kind in COMPUTED:
         op.add_column(table, computed(name, source, member, kind))
     op.create_index("ix_trigger_def_topic", "trigger_def", ["topic"])
@@ -85,8 +114,8 @@ def _add_lineage() -> None:
     json = sa.JSON() if is_postgresql() else sa.Text()
     for column in (
         sa.Column("lineage", json, nullable=True),
-        sa.Column("change", sa.String(8, collation="C" if is_postgresql() else None), nullable=True),
-        sa.Column("publication_id", sa.String(64, collation="C" if is_postgresql() else None), nullable=True),
+        sa.Column("change", sa.String(8, collation=_collation()), nullable=True),
+        sa.Column("publication_id", sa.String(64, collation=_collation()), nullable=True),
     ):
         op.add_column("object_version", column)
     spelled = ("to_json(replaced)::text", "json") if is_postgresql() else ("json_quote(replaced)", "TEXT")
@@ -104,6 +133,15 @@ def downgrade() -> None:
     op.drop_index("ix_trigger_def_topic", "trigger_def")
     for table, name, *_ in reversed(COMPUTED):
         op.drop_column(table, name)
+    for table, condition in ROWS_LOST.items():
+        op.execute(sa.delete(sa.table(table)).where(sa.text(condition)))
+    for (table, column), (old, _) in ENUMS.items():
+        _allow(table, column, old)
+    for table in VERSIONED:
+        op.execute(sa.delete(sa.table(table)).where(sa.text("last_version IS NOT NULL")))
+        with op.batch_alter_table(table) as changed:
+            changed.drop_constraint(f"ck_{table}_last_version_length", type_="check")
+            changed.drop_column("last_version")
     with op.batch_alter_table("object_version") as changed:
         changed.drop_constraint("ck_object_version_change_enum", type_="check")
         changed.drop_constraint("ck_object_version_publication_id_length", type_="check")
@@ -127,6 +165,18 @@ def downgrade() -> None:
         for table in TABLES:
             _retype(table, json="TEXT", collation="default")
         drop_functions(op.get_bind())
+
+
+def _collation() -> str | None:
+    return "C" if is_postgresql() else None
+
+
+def _allow(table: str, column: str, values: tuple[str, ...]) -> None:
+    """Let a column hold `values` and nothing else."""
+    name = f"ck_{table}_{column}_enum"
+    with op.batch_alter_table(table) as changed:
+        changed.drop_constraint(name, type_="check")
+        changed.create_check_constraint(name, sa.column(column).in_(values))
 
 
 def _rename_index(table: str, old: str, new: str, columns: list[str]) -> None:

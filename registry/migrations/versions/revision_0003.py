@@ -35,6 +35,7 @@ TABLES = (
     "reflection_log",
     "rlm_embedding",
 )
+TABLES_LOST = TABLES
 HOT_WINDOW = ("event_bus", "run_episode", "step_run", "reflection_log")
 
 
@@ -132,7 +133,7 @@ def upgrade() -> None:
         text("step_run_id", 64),
         text("episode_id", 64, references=None if partitioned else "run_episode.episode_id"),
         day("episode_month"),
-        text("step_id", 64),
+        text("step_id", 64, references="step_action.step_id"),
         text("activity"),
         text("agent_id", 64, references="agent.agent_id"),
         text("workflow_id", 64),
