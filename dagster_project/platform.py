@@ -12,7 +12,7 @@ from guard.redaction import Redactor
 from ingest.landing import Landing
 from ingest.topics import topics
 from ingest.validation import Door
-from lake.home import Demonstration, Home
+from lake.home import Demonstration, Home, HomeFault
 from lake.months import Month, parse_month
 from lake.store import Lake
 from registry.database import Registry
@@ -20,11 +20,30 @@ from registry.outbox import AUDIT_TOPICS
 from runtime.skills.simulated import SimulatedSkills
 
 FIRST_MONTH = "RWCM_FIRST_MONTH"
+HOT_WINDOW = "RWCM_HOT_WINDOW"
 
 
 def first_month() -> Month:
     """Return the earliest month of live events, 2000-01 unless `RWCM_FIRST_MONTH` says otherwise."""
     return parse_month(os.environ.get(FIRST_MONTH) or "2000-01")
+
+
+def why_no_hot_window(registry: Registry) -> str | None:
+    """Return why the registry holds no hot window, None if it holds one.
+
+    Raises:
+        HomeFault: `RWCM_HOT_WINDOW` says neither on nor off.
+    """
+    setting = os.environ.get(HOT_WINDOW) or ("on" if registry.database == "postgresql" else "")
+    if setting not in ("on", "off", ""):
+        raise HomeFault(f"{HOT_WINDOW} is {setting!r}; set it to on or off, or leave it out")
+    if setting == "on":
+        return None
+    return (
+        f"{HOT_WINDOW} is off"
+        if setting
+        else f"on SQLite the lake answers a point lookup fast enough; set {HOT_WINDOW}=on for a copy all the same"
+    )
 
 
 class Platform:

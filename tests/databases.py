@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,18 @@ import psycopg
 import pytest
 
 from registry.database import Registry
+from registry.loader import BOOTSTRAP, PACK, load_pack
+
+NOW = datetime(2024, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+"""When the pack was loaded."""
 
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 """For a test about the file itself."""
 ON_POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 """For a test about what only a server has."""
 
-TEMPLATE = "template_registry"
+EMPTY, LOADED = "template_empty", "template_loaded"
+"""Databases that those of tests are copied from: a registry without rows, and one with the shipped pack."""
 
 
 class PostgreSql:
@@ -32,16 +38,20 @@ class PostgreSql:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self._run(f"ALTER SYSTEM SET {setting} = off")
         self._run("SELECT pg_reload_conf()")
-        self._run(f"CREATE DATABASE {TEMPLATE}")
-        Registry.open(self.url(TEMPLATE)).close()
+        for template in (EMPTY, LOADED):
+            self._run(f"CREATE DATABASE {template}")
+            registry = Registry.open(self.url(template))
+            if template == LOADED:
+                load_pack(registry, PACK, actor=BOOTSTRAP, now=NOW)
+            registry.close()
 
     def url(self, name: str) -> str:
         return str(self._server.get_uri(database=name, driver="psycopg"))
 
-    def create(self, *, is_empty: bool = False) -> str:
-        """Return the name of a new database: a current registry, or nothing yet."""
+    def create(self, template: str | None = EMPTY) -> str:
+        """Return the name of a new database: a registry as `template` holds it, or nothing yet."""
         name = f"test_{next(self._numbers)}"
-        self._run(f"CREATE DATABASE {name}" + ("" if is_empty else f" TEMPLATE {TEMPLATE}"))
+        self._run(f"CREATE DATABASE {name}" + (f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""))
         return name
 
     def drop(self, name: str) -> None:

@@ -88,7 +88,7 @@ def _load_shipped(*, is_rehearsal: bool) -> None:
     from registry.loader import PACK, load_pack
 
     home = Home.from_environment().prepare()
-    with closing(Registry.open(home.registry_db)) as opened:
+    with closing(Registry.open(home.registry)) as opened:
         done = load_pack(opened, PACK, actor=operator(), now=datetime.now(UTC), is_rehearsal=is_rehearsal)
     if not done.changed:
         click.echo("the registry holds the shipped pack already; nothing changed")

@@ -9,7 +9,7 @@ from typing import Any
 from dagster_project.assets import events, execution, learning, marts, registry, telemetry
 
 GROUPS: Mapping[str, Sequence[Any]] = {
-    "registry": [registry.registry_pack, registry.registry_mirror],
+    "registry": [registry.registry_pack, registry.registry_mirror, registry.hot_window],
     "events": [events.demonstration_stream, events.ingestion, events.outbox],
     "runs": [execution.event_log, execution.execution, telemetry.telemetry_lake],
     "learning": [learning.reflection_log, learning.publication_queue],

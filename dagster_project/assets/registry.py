@@ -7,9 +7,10 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.metadata import column_schema, pictures
-from dagster_project.platform import Platform
+from dagster_project.platform import Platform, why_no_hot_window
 from lake.tables import MIRRORED, WORKFLOW
 from registry.documents import Workflow
+from registry.hot_window import counts, refresh
 from registry.loader import PACK, load_pack
 from registry.objects import current_documents
 from registry.versions import BOOTSTRAP
@@ -56,3 +57,28 @@ def registry_mirror(platform: dg.ResourceParam[Platform]) -> Iterator[dg.Materia
                 active = current_documents(connection, Workflow, status="active")
             metadata |= pictures(received.body for received in active.values())
         yield dg.MaterializeResult(asset_key=["registry", spec.name], metadata=metadata)
+
+
+@dg.asset(
+    deps=["registry_pack", "event_bus", "run_episode", "step_run", "event_log", "reflection_log"],
+    kinds={"postgresql"},
+    owners=["team:platform"],
+    pool="hot_window",
+)
+def hot_window(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """The last 90 days of the logs in the registry database, for point lookups by those who ask it alone.
+
+    On by default with PostgreSQL. A month that is past is dropped once the lake is seen to hold all of it.
+    """
+    if reason := why_no_hot_window(platform.registry):
+        return dg.MaterializeResult(metadata={"is_on": False, "reason": reason})
+    done = refresh(platform.registry, platform.lake, now=platform.now())
+    return dg.MaterializeResult(
+        metadata={
+            "is_on": True,
+            "rows_added": sum(done.added.values()),
+            "rows_removed": sum(done.removed.values()),
+            "months_dropped": dg.MetadataValue.json([f"{month:%Y-%m}" for month in done.dropped]),
+            "window": dg.MetadataValue.json(counts(platform.registry)),
+        }
+    )

@@ -1,16 +1,15 @@
 """A registry of its own for each test, empty or with the shipped pack, on SQLite and on PostgreSQL."""
 
+import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from registry.database import Registry
-from registry.loader import PACK, load_pack
-from tests.databases import PostgreSql, postgresql_server
-
-NOW = datetime(2024, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+from registry.loader import BOOTSTRAP, PACK, load_pack
+from tests.databases import EMPTY, LOADED, NOW, PostgreSql, postgresql_server
 
 
 @pytest.fixture
@@ -24,6 +23,16 @@ def postgresql() -> Iterator[PostgreSql]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def sqlite_with_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that registries with the pack are copied from: loading it takes longer than most tests."""
+    path = tmp_path_factory.mktemp("pack") / "registry.db"
+    registry = Registry.open(path)
+    load_pack(registry, PACK, actor=BOOTSTRAP, now=NOW)
+    registry.close()
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> str:
     """The database that a test runs on; each test that asks for a registry runs on both."""
@@ -32,12 +41,15 @@ def database(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def location(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path | str]:
-    """Where a registry can be opened, which is not there yet on SQLite and current on PostgreSQL."""
+    """Where a registry of the test can be opened; with the pack, if the test asks for one that is loaded."""
+    has_pack = "loaded" in request.fixturenames
     if database == "sqlite":
+        if has_pack:
+            shutil.copy(request.getfixturevalue("sqlite_with_pack"), tmp_path / "registry.db")
         yield tmp_path / "registry.db"
         return
     server: PostgreSql = request.getfixturevalue("postgresql")
-    name = server.create()
+    name = server.create(LOADED if has_pack else EMPTY)
     yield server.url(name)
     server.drop(name)
 
@@ -49,7 +61,7 @@ def nowhere(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> It
         yield tmp_path / "new" / "registry.db"
         return
     server: PostgreSql = request.getfixturevalue("postgresql")
-    name = server.create(is_empty=True)
+    name = server.create(None)
     yield server.url(name)
     server.drop(name)
 
@@ -63,5 +75,5 @@ def registry(location: Path | str) -> Iterator[Registry]:
 
 @pytest.fixture
 def loaded(registry: Registry) -> Registry:
-    load_pack(registry, PACK, actor="bootstrap", now=NOW)
+    """The registry with the shipped pack, which `location` put there."""
     return registry

@@ -51,7 +51,7 @@ def run(dialect: str, request: pytest.FixtureRequest) -> Iterator[Run]:
         yield in_duckdb
     else:
         server: PostgreSql = request.getfixturevalue("postgresql")
-        name = server.create(is_empty=True)
+        name = server.create(None)
         with psycopg.connect(server.url(name).replace("+psycopg", ""), autocommit=True) as session:
 
             def in_postgresql(script: str) -> list[tuple[str, str]]:

@@ -17,8 +17,7 @@ from registry.engines import engine_for
 from registry.loader import PACK, load_pack
 from registry.migrations import HEAD
 from registry.tables import database_of, metadata
-from tests.databases import ON_SQLITE
-from tests.registry.conftest import NOW
+from tests.databases import NOW, ON_SQLITE
 from tests.registry.drift import differences, schema_of
 
 RELEASE = Path(__file__).parent / "data" / "release_0_1_0.sql"

@@ -1,5 +1,6 @@
 """The relational tables: the blueprint's indexes, computed columns that refuse no row, vectors that keep every bit."""
 
+import math
 import random
 from array import array
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from lake.tables import AGENT, RLM_EMBEDDING, ROLE, RUN_EPISODE, STEP_ACTION, ST
 from registry.database import Registry, insert, upsert
 from registry.hot_window import ensure_months
 from registry.tables import TABLES, metadata
+from tests.databases import ON_POSTGRESQL
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 AUDIT = {"created_at": NOW, "created_by": "test", "updated_at": NOW, "updated_by": "test"}
@@ -177,3 +179,57 @@ def test_an_embedding_is_at_most_4096_bytes_and_stays_when_its_role_is_loaded_ag
     too_long = sa.update(TABLES[AGENT.name]).values(embedding=b"\0" * 4097)
     with pytest.raises(sa.exc.IntegrityError, match="ck_agent_embedding_length"), loaded.transaction() as connection:
         connection.execute(too_long)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"b":1,  "a":9007199254740993}',
+        '{"n":123456789012345678901234567890,"d":0.123456789012345678901234567890,"z":-0,"e":1E+2}',
+        '{"bb":1,"a":2,"é":"\\u00e9 €","nul":"\\u0000","nested":{"b":[1.50,1.5],"a":null}}',
+        "[]",
+        "9007199254740993",
+    ],
+)
+def test_a_json_text_comes_back_byte_for_byte(loaded: Registry, text: str) -> None:
+    """A hash is over these bytes; a database that tidies up breaks every signature and replay."""
+    table = TABLES[STEP_ACTION.name]
+    with loaded.transaction() as connection:
+        insert(connection, STEP_ACTION, [step(text)])
+        upsert(connection, STEP_ACTION, [step(text)])
+    with loaded.read() as connection:
+        assert connection.scalar(sa.select(table.c.parameters).filter_by(step_id="S-1")) == text
+    frame = loaded.frame(STEP_ACTION)
+    assert frame.filter(frame["step_id"] == "S-1")["parameters"].to_list() == [text]
+
+
+@ON_POSTGRESQL
+def test_pgvector_finds_the_nearest_as_a_comparison_of_all_does(registry: Registry) -> None:
+    """A vector that was stored otherwise than given is near to something else."""
+    chance = random.Random(11)
+    vectors = {f"V-{n}": [chance.gauss(0, 1) for _ in range(1024)] for n in range(40)}
+    sought = [a + 0.3 * b for a, b in zip(vectors["V-7"], vectors["V-31"], strict=True)]
+    shared = {"source_type": "episode", "source_id": "E", "metadata": "{}", "created_at": NOW, "created_by": "test"}
+    with registry.transaction() as connection:
+        insert(connection, RLM_EMBEDDING, [{"emb_id": name, "vector": v} | shared for name, v in vectors.items()])
+    table = TABLES[RLM_EMBEDDING.name]
+    nearest = sa.select(table.c.emb_id).order_by(table.c.vector.op("<=>")(sought)).limit(5)
+    with registry.read() as connection:
+        found = list(connection.scalars(nearest))
+
+    def distance(name: str) -> float:
+        given = vectors[name]
+        dot = math.fsum(a * b for a, b in zip(given, sought, strict=True))
+        return 1 - dot / math.dist(given, [0] * 1024) / math.dist(sought, [0] * 1024)
+
+    assert found == sorted(vectors, key=distance)[:5]
+    assert found[0] == "V-7"
+
+
+def test_texts_are_ordered_by_their_bytes(registry: Registry) -> None:
+    """The collation of another server would order ids and topics otherwise, and what follows from the order."""
+    names = ["a", "B", "Z", "_", "é", "10", "9", "A b"]
+    rows = [{"role_id": n, "role_title": n, "department": "D", "hierarchy_level": "I"} | AUDIT for n in names]
+    with registry.transaction() as connection:
+        insert(connection, ROLE, rows)
+    assert registry.frame(ROLE)["role_id"].to_list() == sorted(names, key=str.encode)
