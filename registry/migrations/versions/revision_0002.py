@@ -60,7 +60,14 @@ COLUMNS_LOST = (
     "object_version.change",
     "object_version.publication_id",
 )
-ROWS_LOST = {table: f"{column} IN {new!r}".replace(",)", ")") for (table, column), (_, new) in ENUMS.items()}
+WIDER = (("object_version", "object_id"), ("publication_queue", "published_object_id"))
+"""Ids of objects that two columns name, which now fit."""
+ROWS_LOST = {
+    "publication_queue": "proposal_type IN ('role', 'agent', 'ontology', 'permission', 'consumer') "
+    "OR length(published_object_id) > 64",
+    "object_version": "length(object_id) > 64",
+    "batch": "kind = 'outbox'",
+}
 
 
 def upgrade() -> None:
@@ -83,6 +90,8 @@ def upgrade() -> None:
     for column in ("effective_from", "effective_to"):
         op.add_column("policy", sa.Column(column, sa.DateTime(timezone=True), nullable=True))
     _add_lineage()
+    for table, column in WIDER:
+        _fit(table, column, was=64, now=200)
     for table in VERSIONED:
         with op.batch_alter_table(table) as changed:
             changed.add_column(sa.Column("last_version", sa.String(24, collation=_collation()), nullable=True))
@@ -137,6 +146,8 @@ def downgrade() -> None:
         op.execute(sa.delete(sa.table(table)).where(sa.text(condition)))
     for (table, column), (old, _) in ENUMS.items():
         _allow(table, column, old)
+    for table, column in WIDER:
+        _fit(table, column, was=200, now=64)
     for table in VERSIONED:
         op.execute(sa.delete(sa.table(table)).where(sa.text("last_version IS NOT NULL")))
         with op.batch_alter_table(table) as changed:
@@ -169,6 +180,17 @@ def downgrade() -> None:
 
 def _collation() -> str | None:
     return "C" if is_postgresql() else None
+
+
+def _fit(table: str, column: str, *, was: int, now: int) -> None:
+    """Let a text be `now` characters long at most."""
+    name = f"ck_{table}_{column}_length"
+    with op.batch_alter_table(table) as changed:
+        changed.drop_constraint(name, type_="check")
+        changed.alter_column(
+            column, existing_type=sa.String(was), type_=sa.String(now, collation=_collation()), existing_nullable=True
+        )
+        changed.create_check_constraint(name, f"length({column}) <= {now}")
 
 
 def _allow(table: str, column: str, values: tuple[str, ...]) -> None:
