@@ -26,8 +26,8 @@ from registry.permissions import Principal
 from registry.proposals import ProposalClosed, decide, find
 from registry.publication import publish, submit
 
-path, number, workflows, shared = Path(sys.argv[1]), *map(int, sys.argv[2:])
-registry, now = Registry.open(path), datetime.now(UTC)
+location, number, workflows, shared = sys.argv[1], *map(int, sys.argv[2:])
+registry, now = Registry.open(location), datetime.now(UTC)
 base = json.loads((PACK / "workflows/WF-FIN-001.json").read_text())
 policy = json.loads((PACK / "policies/POL-FINANCE-001.json").read_text())
 
@@ -59,12 +59,12 @@ for index in range(shared):
 """
 
 
-def test_four_processes_lose_nothing(loaded: Registry, tmp_path: Path, now: datetime) -> None:
+def test_four_processes_lose_nothing(loaded: Registry, location: Path | str, now: datetime) -> None:
     """Each publication is a version, a row, a decision and an event, though others write at the same time."""
     before = loaded.frame(OBJECT_VERSION).height
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", WORK, str(tmp_path / "registry.db"), str(number), str(WORKFLOWS), str(SHARED)],
+            [sys.executable, "-c", WORK, str(location), str(number), str(WORKFLOWS), str(SHARED)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
