@@ -26,6 +26,7 @@ from registry.forms.sheets import Faults, Texts
 from registry.forms.transfer import FORMS, TargetExists, export, form_of, import_, snapshot
 from registry.objects import rows_of, version_row
 from registry.proposals import Proposal, queue
+from tests.databases import ON_SQLITE
 from tests.generated import worlds
 
 NOW = datetime(2026, 2, 1, 8, 30, 0, 7, tzinfo=UTC)
@@ -149,6 +150,7 @@ def test_what_exists_is_not_overwritten(loaded: Registry, tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir() if "all" in path.name) == ["all.json"]
 
 
+@ON_SQLITE
 def test_sqlite_loads_a_dump_as_we_do(governed: Registry, tmp_path: Path) -> None:
     """The dump is for tools we do not know; what they load must equal what they would have been given by us."""
     shell = shutil.which("sqlite3")
