@@ -3,6 +3,7 @@
 A text that is longer than a cell continues in columns `name (2)`, `name (3)` and so on, cut anywhere.
 """
 
+import logging
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from registry.forms.cells import from_cell, to_cell
 from registry.forms.sheets import MAX_FORM_BYTES, SPECS, Faults, Line, Sheets, Texts, checked_header, tables_of
 
 NAME = "xlsx"
+
+log = logging.getLogger("rwcm.forms")
 
 CELL_LENGTH = 32_000
 """UTF-16 units of a text that go into one cell; 32,767 are the format's limit."""
@@ -45,6 +48,7 @@ def recognises(path: Path) -> bool:
 def write(tables: Mapping[str, Sequence[Texts]], path: Path) -> None:
     book = Workbook(write_only=True)
     for spec, rows in tables_of(tables):
+        log.info("sheet %s, %d rows", spec.name, len(rows))
         sheet = book.create_sheet(spec.name)
         sheet.freeze_panes = "A2"
         names = [column.name for column in spec.columns]
@@ -112,6 +116,7 @@ def read(path: Path) -> Sheets:
                 else:
                     with archive.open(part) as xml:
                         sheets.lines[name] = list(_lines(xml, spec, strings, faults))
+                    log.info("sheet %s, %d rows", name, len(sheets.lines[name]))
     except (zipfile.BadZipFile, KeyError, etree.XMLSyntaxError, NotImplementedError, RuntimeError) as error:
         problem = f"is no workbook that can be read: {str(error).splitlines()[0][:200]}"
         faults.refuse(path.name, problem, "save it as XLSX, without a password")
