@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from app.commands.database import database, ddl
+from app.commands.dead_letters import dead_letters
 from app.commands.registry import registry
 from app.commands.token import token
 from app.commands.workflow import workflow
@@ -90,6 +91,7 @@ def status(as_json: bool) -> None:
 main.add_command(database)
 main.add_command(ddl)
 main.add_command(registry)
+main.add_command(dead_letters)
 main.add_command(token)
 main.add_command(workflow)
 

@@ -7,16 +7,17 @@ reported of a failing row is its key, never a value.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from dagster_project.platform import Platform, first_month
+from ingest.dead_letters import refusal_rate
 from lake.months import Month
 from lake.spec import MONTH
-from lake.tables import EVENT_BUS
+from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER
 from registry.cursors import changed_months, remember_months
 from registry.loader import event_schemas
 
@@ -173,3 +174,31 @@ def _judge(frame: pl.DataFrame, suite: dict[str, Promise]) -> dict[str, list[str
             # An expectation that could not be evaluated has not been met.
             broken[name] = ["(not evaluated)"]
     return broken
+
+
+MAX_REFUSAL_RATE = 0.05
+RATE_WINDOW = timedelta(days=7)
+
+
+@dg.asset_check(
+    asset=EVENT_DEAD_LETTER.name,
+    description=f"At most {MAX_REFUSAL_RATE:.0%} of the records of the last {RATE_WINDOW.days} days were refused.",
+)
+def dead_letter_rate(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+    """Warn when a producer or a schema has gone wrong: single bad records are normal, a wave of them is not."""
+    found = refusal_rate(platform.registry, since=platform.now() - RATE_WINDOW)
+    return dg.AssetCheckResult(
+        passed=found.rate <= MAX_REFUSAL_RATE,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "rate": found.rate,
+            "records_read": found.records_read,
+            "records_rejected": found.records_rejected,
+            "batches": found.batches,
+            **({"worst_batch_id": found.worst_batch_id} if found.worst_batch_id else {}),
+            "way_out": "rwcm dead-letters list; mart dead_letter_reason",
+        },
+    )
+
+
+CHECKS = (event_bus_suite, dead_letter_rate)

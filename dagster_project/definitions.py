@@ -1,4 +1,4 @@
-"""The code location: every asset, check, job and resource, put together.
+"""The code location: every asset, check, job, sensor and resource, put together.
 
 Importing it opens nothing: no table, no database, no frame is touched before a step runs.
 """
@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.assets import DBT, GROUPS
-from dagster_project.checks import event_bus_suite
+from dagster_project.checks import CHECKS
 from dagster_project.jobs import JOBS
 from dagster_project.progress import progress_logger
 from dagster_project.resources import platform_resource
+from dagster_project.sensors import SENSORS
 
 FORKSERVER = dg.multiprocess_executor.configured(
     {"max_concurrent": 2, "start_method": {"forkserver": {"preload_modules": ["dagster_project.definitions"]}}}
@@ -28,8 +29,9 @@ def build_definitions(*, resource_overrides: Mapping[str, Any] | None = None) ->
     ]
     return dg.Definitions(
         assets=[*assets, *DBT],
-        asset_checks=[event_bus_suite],
+        asset_checks=CHECKS,
         jobs=JOBS,
+        sensors=SENSORS,
         resources={"platform": platform_resource, **(resource_overrides or {})},
         executor=FORKSERVER,
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},

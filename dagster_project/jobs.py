@@ -29,4 +29,25 @@ BACKFILL = _job(
     - dg.AssetSelection.checks_for_assets("event_bus"),
     "An event log becomes history, is reflected on and shown in the marts.",
 )
-JOBS = (LOOP, DEMONSTRATION, BACKFILL)
+INGEST = _job(
+    "ingest",
+    dg.AssetSelection.assets("registry_pack", "event_bus", "event_dead_letter"),
+    "What landed becomes events and dead letters.",
+)
+EXECUTE = _job(
+    "execute",
+    dg.AssetSelection.assets("run_episode", "step_run", "telemetry_lake"),
+    "Accepted events become episodes.",
+)
+REFLECT = _job(
+    "reflect",
+    dg.AssetSelection.assets("reflection_log", "publication_queue"),
+    "Episodes are reflected on, and what follows is proposed.",
+)
+SERVE = _job(
+    "serve",
+    dg.AssetSelection.key_prefixes("registry")
+    | dg.AssetSelection.groups("staging", "intermediate", "marts", "serving"),
+    "What changed is shown in the marts and published.",
+)
+JOBS = (LOOP, DEMONSTRATION, BACKFILL, INGEST, EXECUTE, REFLECT, SERVE)

@@ -72,6 +72,14 @@ def ingest_landing(
     return done
 
 
+def open_batches(registry: Registry) -> list[str]:
+    """Return the batches that were named but did not end: under way, or interrupted."""
+    batch = TABLES[BATCH.name]
+    query = sa.select(batch.c.batch_id).filter_by(kind="ingest", state="open").order_by(batch.c.batch_id)
+    with registry.read() as connection:
+        return list(connection.execute(query).scalars())
+
+
 def _name_batch(registry: Registry, files: list[LandedFile], now: datetime) -> str:
     """Record batch and files before any of them is touched; return the batch's id."""
     named = name_uuid("ingest", *(f"{file.file_id}/{file.name}/{file.received_at.timestamp()}" for file in files))

@@ -38,6 +38,21 @@ class LandedFile:
     received_at: datetime
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """What waits in the inbox, seen without opening a file.
+
+    Attributes:
+        oldest_at: when the file landed that waits longest; None where none waits.
+        key: names exactly these files, so that the same backlog is asked for once.
+    """
+
+    files: int
+    size_bytes: int
+    oldest_at: datetime | None
+    key: str
+
+
 class Landing:
     """The landing zone of one home; its folders are private to their owner."""
 
@@ -101,6 +116,19 @@ class Landing:
                 # It stays where it is; the files beside it are not held up.
                 log.warning("%s waits: it cannot be read (%s); let this user read it", name, error.strerror)
         return files
+
+    def backlog(self) -> Backlog:
+        """Return what waits; for whoever decides when to ingest."""
+        found = []
+        for entry in os.scandir(self.inbox):
+            if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):  # taken by a batch meanwhile
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((os.fsencode(entry.name), status.st_size, status.st_mtime_ns))
+        named = hashlib.sha256(repr(sorted(found)).encode()).hexdigest()
+        oldest = min((changed for _, _, changed in found), default=None)
+        oldest_at = None if oldest is None else _EPOCH + oldest // 1_000 * _MICROSECOND
+        return Backlog(len(found), sum(size for _, size, _ in found), oldest_at, named)
 
     def claim(self, batch_id: str, names: list[str]) -> dict[str, Path]:
         """Move the named files to their batch and return where each one is; files moved before are found there.

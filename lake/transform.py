@@ -29,6 +29,7 @@ from lake.spec import MONTH, TableSpec
 from lake.store import Lake
 from lake.tables import (
     BATCH,
+    DEAD_LETTER_RESOLUTION,
     EVENT_BUS,
     EVENT_DEAD_LETTER,
     LOGS,
@@ -43,9 +44,9 @@ from lake.warehouse import ensure_extensions
 PROJECT = PROJECT_ROOT / "dbt_project"
 STAGING, MONTHLY, ROLLUPS = "tag:staging", "tag:monthly", "tag:rollups"
 """The three parts of the project, as dbt selects them, in the order in which they are built."""
-SOURCES = (*LOGS, WORKFLOW, STEP_ACTION, PUBLICATION_QUEUE, BATCH)
+SOURCES = (*LOGS, WORKFLOW, STEP_ACTION, PUBLICATION_QUEUE, BATCH, DEAD_LETTER_RESOLUTION)
 """The tables of the lake that staging reads."""
-ROLLUP_SOURCES = (EVENT_BUS, EVENT_DEAD_LETTER, PUBLICATION_QUEUE, BATCH)
+ROLLUP_SOURCES = (EVENT_BUS, EVENT_DEAD_LETTER, DEAD_LETTER_RESOLUTION, PUBLICATION_QUEUE, BATCH)
 """Those that rollups are made of, beside the monthly models."""
 LOCK_TIMEOUT_S = 600
 
@@ -218,6 +219,10 @@ class Transformation:
         if built is None or _changed(_fingerprints(self.lake), built):
             return False
         return built.rollups == built.mark_of_rollups(self._versions(ROLLUP_SOURCES))
+
+    def work_at_hand(self) -> str | None:
+        """Return what names the changes that a build would show, None where it would change nothing."""
+        return None if self.is_current() else digest([self._versions(SOURCES), project_digest()])
 
     def has_ended(self) -> bool:
         """Return whether the last build came to its end: what is in the build file is whole and passed its tests."""

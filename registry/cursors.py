@@ -37,3 +37,21 @@ def remember_months(
         upsert(connection, CURSOR, rows)
         for month in set(months) - marks.keys():
             connection.execute(sa.delete(table).where(table.c.stage == stage, table.c.position == month.isoformat()))
+
+
+WHOLE = "whole"
+"""The position of a stage that looks at everything at once."""
+
+
+def recall(registry: Registry, stage: str) -> str | None:
+    """Return what a stage that has no months saw when it last came by, None where it never did."""
+    table = TABLES[CURSOR.name]
+    with registry.read() as connection:
+        return connection.scalar(sa.select(table.c.state).filter_by(stage=stage, position=WHOLE))
+
+
+def remember(registry: Registry, stage: str, state: str, *, now: datetime) -> None:
+    """Remember what a stage that has no months saw, as at most 128 characters."""
+    audit = {"created_at": now, "created_by": stage, "updated_at": now, "updated_by": stage}
+    with registry.transaction() as connection:
+        upsert(connection, CURSOR, [{"stage": stage, "position": WHOLE, "state": state, **audit}])

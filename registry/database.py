@@ -5,7 +5,7 @@ SQLite in WAL mode by default, PostgreSQL by URL. What differs between them stan
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from filelock import FileLock
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lake.spec import TableSpec
+from guard.canonical import digest_text
+from lake.spec import Kind, TableSpec
 from registry import schema
 from registry.engines import BUSY_TIMEOUT_S, IS_READING, engine_for
 from registry.tables import SPECS, TABLES, Database, database_of, metadata
@@ -132,6 +133,16 @@ class Registry:
             rows = fetch(connection, sa.select(*columns).order_by(*(table.c[name] for name in spec.key)))
         schema = {column.name: kind for column, kind in zip(spec.columns, spec.polars_schema().values(), strict=False)}
         return spec.conform(pl.DataFrame(rows, schema=schema, orient="row"))
+
+    def mark(self, specs: Iterable[TableSpec]) -> str:
+        """Return a hash that changes when rows of the tables come, go or say that they changed."""
+        seen = []
+        with self.read() as connection:
+            for spec in specs:
+                table = TABLES[spec.name]
+                moments = [sa.func.max(table.c[c.name]) for c in spec.columns if c.kind is Kind.TIMESTAMP]
+                seen.append((spec.name, *connection.execute(sa.select(sa.func.count(), *moments)).one()))
+        return digest_text("\n".join(map(repr, seen)))
 
     def close(self) -> None:
         """Give back all connections; a closed registry opens them again when used."""

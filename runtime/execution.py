@@ -76,12 +76,10 @@ def execute_pending(
         _settle(lake, registry, now, done)
         runner = _Runner(lake, registry, skills, now, done)
         runner.resume()
-        seen = lake.fingerprints(EVENT_BUS)
         plans = load_active_plans(registry)
-        rules = sorted(plan.body_hash for plan in plans)
-        marks = {month: digest_text(f"{mark}/{rules}") for month, mark in seen.items()}
+        marks = _marks(lake, plans)
         wanted = changed_months(registry, STAGE, marks) | set(months)
-        for month in sorted(wanted & set(seen)):
+        for month in sorted(wanted & marks.keys()):
             for plan in plans:
                 for trigger in plan.triggers:
                     if trigger.trigger_type == "event":
@@ -90,6 +88,28 @@ def execute_pending(
         runner.flush()
         remember_months(registry, STAGE, marks, wanted, now=now)
     return done
+
+
+def work_at_hand(lake: Lake, registry: Registry, *, now: datetime) -> str | None:
+    """Return what names the work that `execute_pending` would find, None where there is none; for whoever starts it.
+
+    Months whose events or workflows changed may hold such work; a wait whose deadline has passed is some.
+    """
+    marks = _marks(lake, load_active_plans(registry))
+    months = sorted(changed_months(registry, STAGE, marks))
+    table = TABLES[OPEN_EPISODE.name]
+    due = sa.select(sa.func.count(), sa.func.max(table.c.due_at)).where(table.c.due_at <= now)
+    with registry.read() as connection:
+        waits, latest = connection.execute(due).one()
+    if not months and not waits:
+        return None
+    return digest([{f"{month}": marks.get(month) for month in months}, waits, str(latest)])
+
+
+def _marks(lake: Lake, plans: Sequence[Plan]) -> dict[Month, str]:
+    """Return a mark per month of events; it changes with its events and with the workflows that could take them."""
+    rules = sorted(plan.body_hash for plan in plans)
+    return {month: digest_text(f"{mark}/{rules}") for month, mark in lake.fingerprints(EVENT_BUS).items()}
 
 
 def _settle(lake: Lake, registry: Registry, now: datetime, done: Execution) -> None:

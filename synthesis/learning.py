@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from guard.canonical import canonical, digest_text
+from guard.canonical import canonical, digest, digest_text
 from guard.identity import name_uuid
 from lake.months import Month
 from lake.store import Lake
@@ -104,6 +104,15 @@ def _queued(
         proposal = Proposal(proposal_type, body, provenance, base=variance.step.workflow_version, **by)
         ((_, is_new),) = queue(connection, [proposal], now=now)
         return is_new
+
+
+def work_at_hand(lake: Lake, registry: Registry) -> str | None:
+    """Return what names the months that `reflect` or `propose` would look at, None where there are none."""
+    marks = _marks(lake)
+    months = {stage: sorted(changed_months(registry, stage, marks)) for stage in (REFLECT_STAGE, PROPOSE_STAGE)}
+    if not any(months.values()):
+        return None
+    return digest({stage: {f"{month}": marks.get(month) for month in found} for stage, found in months.items()})
 
 
 def _sustained(lake: Lake, registry: Registry) -> Iterator[SustainedVariance]:

@@ -9,11 +9,15 @@ import dagster as dg
 from dagster_project.metadata import column_schema, pictures
 from dagster_project.platform import Platform, why_no_hot_window
 from lake.tables import MIRRORED, WORKFLOW
+from registry.cursors import remember
 from registry.documents import Workflow
 from registry.hot_window import counts, refresh
 from registry.loader import PACK, load_pack
 from registry.objects import current_documents
 from registry.versions import BOOTSTRAP
+
+MIRROR = "mirror"
+"""The cursor of what the lake's copy of the registry was made from."""
 
 
 @dg.asset(kinds={"sqlite", "json"}, owners=["team:platform"])
@@ -49,6 +53,7 @@ def registry_pack(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
 )
 def registry_mirror(platform: dg.ResourceParam[Platform]) -> Iterator[dg.MaterializeResult]:
     """What is governed, and the batches with their accounting, as the lake's marts read them."""
+    mark = platform.registry.mark(MIRRORED)  # before the rows: they may be copied twice, but none is missed
     for spec in MIRRORED:
         rows = platform.registry.frame(spec)
         metadata: dict[str, Any] = {"dagster/row_count": rows.height, "changed": platform.lake.mirror(spec, rows)}
@@ -57,6 +62,7 @@ def registry_mirror(platform: dg.ResourceParam[Platform]) -> Iterator[dg.Materia
                 active = current_documents(connection, Workflow, status="active")
             metadata |= pictures(received.body for received in active.values())
         yield dg.MaterializeResult(asset_key=["registry", spec.name], metadata=metadata)
+    remember(platform.registry, MIRROR, mark, now=datetime.now(UTC))
 
 
 @dg.asset(

@@ -17,7 +17,15 @@ from lake.tables.governed import (
     WORKFLOW,
 )
 from lake.tables.logs import EVENT_BUS, EVENT_DEAD_LETTER, REFLECTION_LOG, RLM_EMBEDDING, RUN_EPISODE, STEP_RUN
-from lake.tables.operations import ACCESS_TOKEN, BATCH, CURSOR, LANDING_FILE, OPEN_EPISODE, OUTBOX
+from lake.tables.operations import (
+    ACCESS_TOKEN,
+    BATCH,
+    CURSOR,
+    DEAD_LETTER_RESOLUTION,
+    LANDING_FILE,
+    OPEN_EPISODE,
+    OUTBOX,
+)
 
 LOGS: tuple[TableSpec, ...] = (EVENT_BUS, EVENT_DEAD_LETTER, RUN_EPISODE, STEP_RUN, REFLECTION_LOG)
 """History, append-only, in the lake by month."""
@@ -46,10 +54,19 @@ GOVERNED: tuple[TableSpec, ...] = (
 """What is governed: kept in the registry database, in an order in which every reference is met, and mirrored to the
 lake."""
 
-OPERATIONS: tuple[TableSpec, ...] = (BATCH, LANDING_FILE, OPEN_EPISODE, CURSOR, OUTBOX, ACCESS_TOKEN)
-"""What is under way: kept in the registry database; batches are mirrored to the lake for the accounting marts."""
+OPERATIONS: tuple[TableSpec, ...] = (
+    BATCH,
+    LANDING_FILE,
+    DEAD_LETTER_RESOLUTION,
+    OPEN_EPISODE,
+    CURSOR,
+    OUTBOX,
+    ACCESS_TOKEN,
+)
+"""What is under way: kept in the registry database; batches and what was done about dead letters are mirrored to the
+lake for the marts."""
 
-MIRRORED: tuple[TableSpec, ...] = (*GOVERNED, BATCH)
+MIRRORED: tuple[TableSpec, ...] = (*GOVERNED, BATCH, DEAD_LETTER_RESOLUTION)
 """Registry tables whose current rows the lake holds a copy of."""
 
 __all__ = [
@@ -58,6 +75,7 @@ __all__ = [
     "BATCH",
     "CONSUMER_SUBSCRIPTION",
     "CURSOR",
+    "DEAD_LETTER_RESOLUTION",
     "EMBEDDINGS",
     "EVENT_BUS",
     "EVENT_DEAD_LETTER",

@@ -122,3 +122,27 @@ ACCESS_TOKEN = TableSpec(
         *GOVERNED,
     ),
 )
+
+DEAD_LETTER_RESOLUTION = TableSpec(
+    name="dead_letter_resolution",
+    description="What was done about a dead letter; one without a row is open.",
+    grain="one row per dead letter that was worked on",
+    key=("dead_letter_id",),
+    columns=(
+        identifier("dead_letter_id", "The dead letter."),
+        text("action", "What was done.", length=16, enum=("replayed", "repaired", "dismissed")),
+        text(
+            "file_name",
+            "Name under which its record landed again; null where it was dismissed.",
+            length=255,
+            nullable=True,
+        ),
+        text(
+            "reason",
+            "Why it was dismissed, or which members were changed; names fields, never values.",
+            length=1024,
+            nullable=True,
+        ),
+        *GOVERNED,
+    ),
+)

@@ -13,6 +13,8 @@ import pytest
 from lake.months import month_of
 from lake.tables import (
     BATCH,
+    DEAD_LETTER_RESOLUTION,
+    EMBEDDINGS,
     EVENT_BUS,
     EVENT_DEAD_LETTER,
     LOGS,
@@ -205,6 +207,7 @@ def test_operations_are_told_as_they_are(world: Any) -> None:
         world.row(BATCH, batch_id="B-1", state="done", records_read=3, records_accepted=1, records_duplicate=2),
         world.row(BATCH, batch_id="B-2", state="open", records_read=3),
     )
+    world.mirror(DEAD_LETTER_RESOLUTION, world.row(DEAD_LETTER_RESOLUTION, dead_letter_id="0", action="repaired"))
     world.mirror(
         PUBLICATION_QUEUE,
         world.row(PUBLICATION_QUEUE, publication_id="P", proposal_body='{"tolerance": 0.04}', provenance='["E-1"]'),
@@ -213,8 +216,8 @@ def test_operations_are_told_as_they_are(world: Any) -> None:
     world.build()
 
     assert world.query("select * from marts.dead_letter_reason order by month") == [
-        (date(2025, 1, 1), None, "not_json", 2),
-        (date(2025, 2, 1), "ap", "unknown_topic", 1),
+        (date(2025, 1, 1), None, None, "not_json", 2, 1, 1, 0, 0),
+        (date(2025, 2, 1), "ap", None, "unknown_topic", 1, 1, 0, 0, 0),
     ]
     assert world.query("select batch_id, is_closed from marts.ingest_accounting order by 1") == [
         ("B-1", True),
@@ -409,5 +412,5 @@ def test_the_manifest_names_no_home(manifest: dict[str, Any]) -> None:
     assert "delta_scan(" not in json.dumps([node["raw_code"] for node in manifest["nodes"].values()])
     assert not any(node.get("compiled") for node in manifest["nodes"].values())
     assert {source["relation_name"] for source in manifest["sources"].values()} == {
-        f'"build"."lake"."{spec.name}"' for spec in (*LOGS, *MIRRORED)
+        f'"build"."lake"."{spec.name}"' for spec in (*LOGS, *EMBEDDINGS, *MIRRORED)
     }
