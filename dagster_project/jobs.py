@@ -34,6 +34,11 @@ INGEST = _job(
     dg.AssetSelection.assets("registry_pack", "event_bus", "event_dead_letter"),
     "What landed becomes events and dead letters.",
 )
+DELIVER = _job(
+    "deliver",
+    dg.AssetSelection.assets("trigger_firings", "outbox"),
+    "Schedules and conditions fire, and what was announced becomes events.",
+)
 EXECUTE = _job(
     "execute",
     dg.AssetSelection.assets("run_episode", "step_run", "telemetry_lake"),
@@ -50,4 +55,4 @@ SERVE = _job(
     | dg.AssetSelection.groups("staging", "intermediate", "marts", "serving"),
     "What changed is shown in the marts and published.",
 )
-JOBS = (LOOP, DEMONSTRATION, BACKFILL, INGEST, EXECUTE, REFLECT, SERVE)
+JOBS = (LOOP, DEMONSTRATION, BACKFILL, INGEST, DELIVER, EXECUTE, REFLECT, SERVE)

@@ -18,6 +18,7 @@ from lake.store import Lake
 from registry.database import Registry
 from registry.outbox import AUDIT_TOPICS
 from runtime.skills.simulated import SimulatedSkills
+from runtime.triggers import FIRED
 
 FIRST_MONTH = "RWCM_FIRST_MONTH"
 HOT_WINDOW = "RWCM_HOT_WINDOW"
@@ -74,9 +75,11 @@ class Platform:
         return self.home.demonstration()
 
     def door(self) -> Door:
-        """Return a validator over the schemas registered now, for what comes from outside: the audit is not written
-        there."""
-        return self._door(reserved=AUDIT_TOPICS)
+        """Return a validator over the schemas registered now, for what comes from outside.
+
+        Neither the audit is written there, nor does a trigger fire.
+        """
+        return self._door(reserved=(*AUDIT_TOPICS, FIRED))
 
     def inner_door(self) -> Door:
         """Return a validator over the schemas registered now, for what the registry announces."""

@@ -118,7 +118,7 @@ def _request(stage: Stage, work: Work, platform: Platform, *, attempt: int) -> d
     return dg.RunRequest(
         run_key=f"{stage.name}:{work}:{attempt}",
         job_name=stage.job.name,
-        partition_key=month_of(platform.now()).isoformat(),
+        partition_key=month_of(platform.now()).isoformat() if stage.is_monthly else None,
         tags={CLOCK_MONTH: "true", STAGE: stage.name, WORK: work},
     )
 

@@ -11,15 +11,16 @@ from datetime import datetime, timedelta
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from dagster_project.assets.registry import MIRROR
-from dagster_project.jobs import EXECUTE, INGEST, REFLECT, SERVE
+from dagster_project.jobs import DELIVER, EXECUTE, INGEST, REFLECT, SERVE
 from dagster_project.platform import Platform
 from guard.canonical import digest
+from ingest import outbox
 from ingest.events import open_batches
 from ingest.landing import BATCH_BYTES, BATCH_FILES
 from lake.tables import MIRRORED
 from lake.transform import Transformation
 from registry.cursors import recall
-from runtime import execution
+from runtime import execution, triggers
 from synthesis import learning
 
 PATIENCE = timedelta(seconds=60)
@@ -43,12 +44,14 @@ class Stage:
 
     Attributes:
         look: returns the name of the work at hand, or why there is none.
+        is_monthly: whether its job has monthly assets, so that its runs carry a month.
     """
 
     name: str
     job: UnresolvedAssetJobDefinition
     description: str
     look: Callable[[Platform, datetime], Work | Waiting]
+    is_monthly: bool = True
 
 
 def landed(platform: Platform, now: datetime) -> Work | Waiting:
@@ -63,6 +66,15 @@ def landed(platform: Platform, now: datetime) -> Work | Waiting:
     if not is_batch and now - backlog.oldest_at < PATIENCE:
         return Waiting(f"{backlog.files} files, {backlog.size_bytes:,} bytes: more may come")
     return backlog.key
+
+
+def announced(platform: Platform, now: datetime) -> Work | Waiting:
+    """Triggers that are due, and announcements that are no events yet."""
+    due = triggers.work_at_hand(platform.registry, platform.home.served_db, now=platform.now())
+    waiting = outbox.work_at_hand(platform.registry)
+    if due is None and waiting is None:
+        return Waiting("no trigger is due and everything that was announced is delivered")
+    return digest([due, waiting])
 
 
 def accepted(platform: Platform, now: datetime) -> Work | Waiting:
@@ -87,6 +99,13 @@ def changed(platform: Platform, now: datetime) -> Work | Waiting:
 
 STAGES: tuple[Stage, ...] = (
     Stage("landing", INGEST, "Files in the landing zone are ingested.", landed),
+    Stage(
+        "delivery",
+        DELIVER,
+        "Schedules and conditions fire, and announcements become events.",
+        announced,
+        is_monthly=False,
+    ),
     Stage("execution", EXECUTE, "Accepted events are executed, and episodes whose wait is over.", accepted),
     Stage("reflection", REFLECT, "Closed episodes are reflected on, and what follows is proposed.", closed),
     Stage("serving", SERVE, "What changed is shown in the marts and published.", changed),

@@ -70,6 +70,16 @@ def deliver_outbox(
     return done
 
 
+def work_at_hand(registry: Registry) -> str | None:
+    """Return what names the events that `deliver_outbox` would deliver, None where none waits."""
+    outbox = TABLES[OUTBOX.name]
+    query = sa.select(sa.func.count(), sa.func.max(outbox.c.event_id)).where(outbox.c.batch_id.is_(None))
+    with registry.read() as connection:
+        waiting, latest = connection.execute(query).one()
+    interrupted = _open_batches(registry)
+    return digest_text(f"{waiting}/{latest}/{interrupted}") if waiting or interrupted else None
+
+
 def _open_batches(registry: Registry) -> list[str]:
     batch = TABLES[BATCH.name]
     with registry.read() as connection:

@@ -6,8 +6,9 @@ copy that is renamed over the served one: they never meet a lock or half a build
 
 import importlib.util
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -94,6 +95,23 @@ def row_counts(build: Path) -> dict[str, int]:
             row = connection.execute(f"select count(*) from {_name(schema)}.{_name(table)}").fetchone()  # noqa: S608
             counts[table] = row[0] if row else 0
     return counts
+
+
+def mart_rows(served: Path, mart: str, *, rows_together: int = 10_000) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a served mart, none where it does not exist.
+
+    Raises:
+        WarehouseMissing: nothing has been published.
+    """
+    with read(served) as connection:
+        is_there = "select count(*) from duckdb_tables() where schema_name = 'marts' and table_name = ?"
+        if connection.execute(is_there, [mart]).fetchone() == (0,):
+            return
+        found = connection.execute(f"from marts.{_name(mart)}")
+        names = [column[0] for column in found.description]
+        while rows := found.fetchmany(rows_together):
+            for row in rows:
+                yield dict(zip(names, row, strict=True))
 
 
 def read(served: Path) -> duckdb.DuckDBPyConnection:

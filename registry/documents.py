@@ -276,6 +276,8 @@ class Selector(_Closed):
     """What a trigger listens to: a topic, narrowed by a condition on the payload (`trigger`), or a cron schedule.
 
     `timezone` is the schedule's IANA zone, UTC if absent; `auth` the secret by which a webhook's sender proves itself.
+    A trigger of type condition holds its condition against the rows of a `mart`, and fires once for each value of the
+    `key` columns.
     """
 
     topic: str | None = None
@@ -283,6 +285,8 @@ class Selector(_Closed):
     cron: str | None = None
     timezone: str | None = None
     auth: SecretRef | None = None
+    mart: str | None = None
+    key: Texts = ()
 
 
 class Trigger(Document):

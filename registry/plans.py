@@ -44,13 +44,24 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class PlannedTrigger:
-    """What starts the workflow; `condition` reads the variable `trigger`, the payload."""
+    """What starts the workflow.
+
+    Attributes:
+        condition: reads the variable `trigger`: the payload of an event, or the row of a mart.
+        timezone: zone of the wall clock that `cron` means.
+        mart: the mart whose rows a condition is held against; `key` names the columns that tell its rows apart.
+        secret_ref: where the secret lies that a webhook's sender signs with.
+    """
 
     trigger_id: str
     trigger_type: str
     topic: str | None
     condition: Expression | None
     cron: str | None
+    timezone: str = "UTC"
+    mart: str | None = None
+    key: tuple[str, ...] = ()
+    secret_ref: str | None = None
 
 
 @dataclass(frozen=True)
@@ -187,4 +198,8 @@ def _trigger(trigger: Trigger) -> PlannedTrigger:
         topic=selector.topic,
         condition=compile_condition(selector.condition) if selector.condition else None,
         cron=selector.cron,
+        timezone=selector.timezone or "UTC",
+        mart=selector.mart,
+        key=selector.key,
+        secret_ref=selector.auth.secret_ref if selector.auth else None,
     )

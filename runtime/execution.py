@@ -29,6 +29,7 @@ from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
 from registry.steps import Await
 from runtime.engine import AWAITED, EPISODES, Executed, await_key, execute
 from runtime.protocol import ErrorCode, SkillTable
+from runtime.triggers import FIRED, webhook_producer
 
 log = logging.getLogger("rwcm.runtime")
 
@@ -82,9 +83,8 @@ def execute_pending(
         for month in sorted(wanted & marks.keys()):
             for plan in plans:
                 for trigger in plan.triggers:
-                    if trigger.trigger_type == "event":
-                        for part in _pending(lake, registry, plan, trigger, month).iter_slices(BATCH_EPISODES):
-                            runner.start(plan, part)
+                    for part in _pending(lake, registry, plan, trigger, month).iter_slices(BATCH_EPISODES):
+                        runner.start(plan, part)
         runner.flush()
         remember_months(registry, STAGE, marks, wanted, now=now)
     return done
@@ -168,7 +168,9 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
 
     An episode starts at its event's time, so it is in the same month: one month of each table is read.
     """
-    events = lake.scan(EVENT_BUS, months=[month], columns=["event_id", "topic", "payload", "produced_at", MONTH])
+    events = lake.scan(
+        EVENT_BUS, months=[month], columns=["event_id", "topic", "payload", "producer_id", "produced_at", MONTH]
+    )
     closed = lake.scan(RUN_EPISODE, months=[month], columns=["trigger_id", "trigger_event_id", MONTH])
     with registry.read() as connection:
         table = TABLES[OPEN_EPISODE.name]
@@ -177,7 +179,7 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
         )
         waiting: set[str] = set(connection.execute(query).scalars())
     pending = (
-        events.filter(pl.col("topic") == trigger.topic)
+        events.filter(_listens_to(trigger))
         .join(
             closed.filter(pl.col("trigger_id") == trigger.trigger_id),
             left_on="event_id",
@@ -194,7 +196,21 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
             for event_id, at in pending.select("event_id", "produced_at").iter_rows()
         ]
         pending = pending.filter(~pl.Series(is_waiting, dtype=pl.Boolean))
-    return pending if trigger.condition is None else pending.filter(_takes(trigger.condition, pending["payload"]))
+    if trigger.condition is None or trigger.mart:  # a mart's rows were held against it when it fired
+        return pending
+    return pending.filter(_takes(trigger.condition, pending["payload"]))
+
+
+def _listens_to(trigger: PlannedTrigger) -> pl.Expr:
+    """Return which events start what the trigger names, its condition apart."""
+    match trigger.trigger_type:
+        case "event":
+            return pl.col("topic") == trigger.topic
+        case "webhook":
+            return (pl.col("topic") == trigger.topic) & (pl.col("producer_id") == webhook_producer(trigger.trigger_id))
+        case _:
+            is_its_own = pl.col("payload").str.json_path_match("$.trigger_id") == trigger.trigger_id
+            return (pl.col("topic") == FIRED) & is_its_own
 
 
 def _takes(condition: Expression, payloads: pl.Series) -> pl.Series:

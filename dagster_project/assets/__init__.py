@@ -10,7 +10,7 @@ from dagster_project.assets import events, execution, learning, marts, registry,
 
 GROUPS: Mapping[str, Sequence[Any]] = {
     "registry": [registry.registry_pack, registry.registry_mirror, registry.hot_window],
-    "events": [events.demonstration_stream, events.ingestion, events.outbox],
+    "events": [events.demonstration_stream, events.ingestion, events.trigger_firings, events.outbox],
     "runs": [execution.event_log, execution.execution, telemetry.telemetry_lake],
     "learning": [learning.reflection_log, learning.publication_queue],
     "serving": [marts.warehouse],

@@ -13,6 +13,7 @@ from ingest.demonstration import land_demonstration
 from ingest.events import ingest_landing
 from ingest.outbox import deliver_outbox
 from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, LOGS, OUTBOX
+from runtime.triggers import fire
 
 
 class DemonstrationConfig(dg.Config):
@@ -79,8 +80,18 @@ def ingestion(
         yield dg.MaterializeResult(asset_key=spec.name, metadata={**metadata, **whole, **rules})
 
 
+@dg.asset(deps=["registry_pack"], kinds={"python", "duckdb"}, owners=["team:platform"])
+def trigger_firings(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """Schedules whose time has come and rows of the served marts that meet a condition are announced, each once.
+
+    The marts are those of the last publication: that conditions look at what the loop made is what closes it.
+    """
+    done = fire(platform.registry, platform.home.served_db, now=platform.now())
+    return dg.MaterializeResult(metadata={"schedules_fired": done.schedules, "conditions_fired": done.conditions})
+
+
 @dg.asset(
-    deps=["registry_pack", "event_bus", "event_log", "publication_queue"],
+    deps=["registry_pack", "trigger_firings", "event_bus", "event_log", "publication_queue"],
     kinds={"sqlite", "deltalake"},
     owners=["team:platform"],
     pool="delta_event_bus",

@@ -1,4 +1,4 @@
-"""Tokens, the outbox and subscriptions; the hot window of the logs, by month on PostgreSQL; embeddings."""
+"""Tokens, the outbox, subscriptions and what was done about dead letters; the hot window of the logs, by month on PostgreSQL; embeddings."""
 
 from typing import Any
 
@@ -29,6 +29,7 @@ TABLES = (
     "consumer_subscription",
     "outbox",
     "access_token",
+    "dead_letter_resolution",
     "event_bus",
     "run_episode",
     "step_run",
@@ -77,6 +78,15 @@ def upgrade() -> None:
         key=("token_id",),
         unique=(("token_hash",),),
         indexes=(("subject_id",),),
+    )
+    create(
+        "dead_letter_resolution",
+        text("dead_letter_id", 64),
+        text("action", 16, enum=("replayed", "repaired", "dismissed")),
+        text("file_name", 255, nullable=True),
+        text("reason", 1024, nullable=True),
+        *GOVERNED,
+        key=("dead_letter_id",),
     )
     create(
         "event_bus",
