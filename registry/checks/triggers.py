@@ -11,7 +11,12 @@ from registry.checks.known import Known
 from registry.documents import Fault, Selector, Trigger
 from registry.expressions import ExpressionFault, compile_condition
 
-_NEEDED = {"event": ("topic",), "webhook": ("topic", "auth"), "condition": ("condition",), "schedule": ("cron",)}
+_NEEDED = {
+    "event": ("topic",),
+    "webhook": ("topic", "auth"),
+    "condition": ("condition", "mart", "key"),
+    "schedule": ("cron",),
+}
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 _NAMES = (
     *({} for _ in range(3)),
@@ -30,7 +35,7 @@ def trigger_faults(trigger: Trigger, known: Known, path: str) -> Iterator[Fault]
     """Find what is wrong with a trigger whose selector stands at `path`."""
     selector = trigger.selector
     for needed in _NEEDED[trigger.trigger_type]:
-        if getattr(selector, needed) is None:
+        if not getattr(selector, needed):
             fix = 'add it, such as {"secret_ref": "vault:..."}' if needed == "auth" else "add it"
             yield Fault("", f"{path}/{needed}", f"a trigger of type {trigger.trigger_type} needs it", fix)
     if selector.topic is not None and selector.topic not in known.schemas:

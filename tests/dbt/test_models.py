@@ -189,7 +189,7 @@ def test_the_published_marts_open_without_an_extension(history: Any, tmp_path: P
     with read(tmp_path / "served.duckdb") as connection:
         for table, rows in counts.items():
             assert len(connection.execute(f"select * from {table}").fetchall()) == rows
-    assert len(counts) == 6
+    assert len(counts) == 7
 
 
 def test_operations_are_told_as_they_are(world: Any) -> None:
