@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 
 from guard.canonical import JsonFault, canonical, parse
 from ingest.landing import Landing
-from ingest.records import Record, read_records
+from ingest.records import Limits, Record, read_parts
 from ingest.validation import Door, Refused, conflict
 from lake.months import Month
 from lake.store import Lake
@@ -31,6 +32,7 @@ OTHER_ID_RULES = frozenset({ID_CONFLICT, "no_event_id"})
 """Rules that only another event id mends; every other record keeps its own."""
 
 _SHOWN_ID = 8
+_READ_TOGETHER = Limits(records=10_000, bytes=16 << 20)
 
 
 class DeadLetterFault(ValueError):
@@ -173,7 +175,7 @@ def raw_records(letters: Sequence[DeadLetter], landing: Landing) -> dict[str, by
 
 def _records_at(path: Path, offsets: Mapping[int, DeadLetter]) -> Iterator[Record]:
     left = len(offsets)
-    for record in read_records(path):
+    for record in chain.from_iterable(read_parts(path, _READ_TOGETHER)):
         if record.offset in offsets:
             yield record
             left -= 1
