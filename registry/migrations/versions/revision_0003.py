@@ -1,4 +1,4 @@
-"""Tokens, the outbox, subscriptions and what was done about dead letters; the hot window of the logs, by month on PostgreSQL; embeddings."""
+"""Tokens, outbox, subscriptions, work on dead letters; the hot window, by month on PostgreSQL; embeddings."""
 
 from typing import Any
 
