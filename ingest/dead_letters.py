@@ -18,11 +18,12 @@ import sqlalchemy as sa
 
 from guard.canonical import JsonFault, canonical, parse
 from ingest.landing import Landing
+from ingest.outbox import requeue
 from ingest.records import Limits, Record, read_parts
 from ingest.validation import Door, Refused, conflict
 from lake.months import Month
 from lake.store import Lake
-from lake.tables import BATCH, DEAD_LETTER_RESOLUTION, EVENT_DEAD_LETTER, LANDING_FILE
+from lake.tables import BATCH, DEAD_LETTER_RESOLUTION, EVENT_DEAD_LETTER, LANDING_FILE, OUTBOX
 from registry.database import TABLES, Registry, fetch, insert_missing
 
 OPEN = "open"
@@ -188,7 +189,7 @@ class Replayed:
     """What a replay did.
 
     Attributes:
-        landed: letters whose records landed again.
+        landed: letters whose records landed, or wait in the outbox, again.
         refused: letters that stay open, with what their records would be refused for now.
         file_name: the name under which the records landed; None if none did.
     """
@@ -202,6 +203,7 @@ def replay(
     letters: Sequence[DeadLetter],
     *,
     door: Door,
+    inner_door: Door,
     landing: Landing,
     lake: Lake,
     registry: Registry,
@@ -210,15 +212,27 @@ def replay(
 ) -> Replayed:
     """Land the raw records of open letters again, as they came; for when the schema or the sender's clock was wrong.
 
-    What would be refused again is not landed and stays open.
+    What would be refused again is not landed and stays open. What the registry itself announced waits in the outbox
+    again instead.
+
+    Args:
+        door: judges what came from outside.
+        inner_door: judges what the registry announced.
 
     Raises:
         DeadLetterFault: a raw record is gone, or there is none.
     """
     letters = [letter for letter in letters if letter.state == OPEN]
-    raw = raw_records(letters, landing)
-    landed, refused = [], []
+    announced = [letter for letter in letters if letter.file_name == OUTBOX.name]
+    still = requeue(registry, [letter.event_id for letter in announced if letter.event_id], inner_door)
+    refused = [(letter, still[letter.event_id]) for letter in announced if letter.event_id in still]
+    waiting = [letter for letter in announced if letter.event_id not in still]
+    _resolve(registry, waiting, "replayed", file_name=None, reason=None, actor=actor, now=now)
+    raw = raw_records([letter for letter in letters if letter.file_name != OUTBOX.name], landing)
+    landed = []
     for letter in letters:
+        if letter.dead_letter_id not in raw:
+            continue
         verdict = door.check(Record(0, raw[letter.dead_letter_id]), received_at=now)
         if isinstance(verdict, Refused):
             refused.append((letter, verdict))
@@ -227,12 +241,12 @@ def replay(
         else:
             landed.append(letter)
     if not landed:
-        return Replayed((), tuple(refused), None)
+        return Replayed(tuple(waiting), tuple(refused), None)
     name = f"replayed-{secrets.token_hex(8)}.ndjson"
     landing.put(name, b"".join(raw[letter.dead_letter_id] + b"\n" for letter in landed), received_at=now)
     _resolve(registry, landed, "replayed", file_name=name, reason=None, actor=actor, now=now)
     settle(landed, landing=landing, lake=lake, registry=registry)
-    return Replayed(tuple(landed), tuple(refused), name)
+    return Replayed((*waiting, *landed), tuple(refused), name)
 
 
 def repaired_record(letter: DeadLetter, raw: bytes, changes: Mapping[str, Any], removed: Iterable[str] = ()) -> bytes:

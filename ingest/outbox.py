@@ -9,7 +9,7 @@ refused one stays beside its dead letter, since it is the only copy of what it s
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, count
@@ -68,6 +68,22 @@ def deliver_outbox(
     if done.batches:
         log.info("delivered %s events of the outbox", f"{done.records.read:,}")
     return done
+
+
+def requeue(registry: Registry, event_ids: Collection[str], door: Door) -> dict[str, Refused]:
+    """Let refused announcements wait for delivery again, where they would be accepted now.
+
+    Returns:
+        What the others would be refused for, by their ids; they stay as they are.
+    """
+    outbox = TABLES[OUTBOX.name]
+    with registry.transaction() as connection:
+        query = sa.select(outbox).where(outbox.c.event_id.in_(event_ids), outbox.c.batch_id.is_not(None))
+        judged = [_judge(row, door) for row in connection.execute(query).mappings()]
+        refused = {item.event_id: item.verdict for item in judged if isinstance(item.verdict, Refused)}
+        again = [item.event_id for item in judged if item.event_id not in refused]
+        connection.execute(sa.update(outbox).where(outbox.c.event_id.in_(again)).values(batch_id=None))
+    return refused
 
 
 def work_at_hand(registry: Registry) -> str | None:

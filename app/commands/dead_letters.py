@@ -201,6 +201,7 @@ def replay(dead_letter_ids: tuple[str, ...], **filters: str | None) -> None:
         done = work.replay(
             letters,
             door=platform.door(),
+            inner_door=platform.inner_door(),
             landing=platform.landing,
             lake=platform.lake,
             registry=platform.registry,
@@ -210,8 +211,8 @@ def replay(dead_letter_ids: tuple[str, ...], **filters: str | None) -> None:
     for letter, verdict in done.refused:
         what = f"{letter.dead_letter_id[:8]} stays open: {verdict.rule} {verdict.path}: {verdict.message}"
         console.print(what, soft_wrap=True, markup=False)
-    if done.file_name:
-        console.print(f"{len(done.landed):,} records landed as {done.file_name}; the next ingestion takes them.")
+    if done.landed:
+        console.print(f"{len(done.landed):,} records wait again; the next ingestion takes them.")
     elif not done.refused:
         console.print("Nothing to replay: no such dead letter is open.")
 

@@ -24,10 +24,12 @@ from ingest.dead_letters import (
     replay,
 )
 from ingest.events import ingest_landing
+from ingest.outbox import deliver_outbox
 from lake.home import Home
 from lake.tables import EVENT_BUS, LOGS, SCHEMA_REGISTRY
 from registry.database import insert
 from registry.loader import PACK, load_pack
+from registry.outbox import announce
 
 NOW = datetime(2025, 3, 2, 12, tzinfo=UTC)
 Content = dict[str, Any]
@@ -57,7 +59,7 @@ class Desk:
         self.platform = Platform(Home(root))
         load_pack(self.platform.registry, PACK, actor="bootstrap", now=NOW)
         self.platform.lake.ensure(LOGS)
-        self.at = {"lake": self.platform.lake, "registry": self.platform.registry}
+        self.at: dict[str, Any] = {"lake": self.platform.lake, "registry": self.platform.registry}
 
     def land(self, name: str, *records: Content | bytes, packed: bool = False) -> None:
         lines = [record if isinstance(record, bytes) else json.dumps(record).encode() for record in records]
@@ -67,7 +69,7 @@ class Desk:
     def ingest(self) -> tuple[int, int, int]:
         """Ingest what waits; return accepted, rejected and duplicates."""
         platform = self.platform
-        done = ingest_landing(platform.landing, **self.at, door=platform.door(), now=NOW).records  # type: ignore[arg-type]
+        done = ingest_landing(platform.landing, **self.at, door=platform.door(), now=NOW).records
         assert done.read == done.accepted + done.rejected + done.duplicates
         return done.accepted, done.rejected, done.duplicates
 
@@ -84,12 +86,13 @@ class Desk:
             landing=platform.landing,
             actor="tester",
             now=NOW,
-            **self.at,  # type: ignore[arg-type]
+            **self.at,
         )
 
     def replay(self, letters: list[DeadLetter]) -> Replayed:
         platform = self.platform
-        return replay(letters, door=platform.door(), landing=platform.landing, actor="tester", now=NOW, **self.at)  # type: ignore[arg-type]
+        doors = {"door": platform.door(), "inner_door": platform.inner_door()}
+        return replay(letters, **doors, landing=platform.landing, actor="tester", now=NOW, **self.at)
 
     def dismiss(self, letters: list[DeadLetter]) -> int:
         return dismiss(
@@ -98,7 +101,7 @@ class Desk:
             landing=self.platform.landing,
             actor="tester",
             now=NOW,
-            **self.at,  # type: ignore[arg-type]
+            **self.at,
         )
 
     def register(self, topic: str) -> None:
@@ -187,6 +190,22 @@ def test_what_would_be_refused_again_stays_open(desk: Desk) -> None:
     assert sorted(verdict.rule for _, verdict in done.refused) == ["id_conflict", "payload_schema"]
     assert desk.open() == letters
     assert desk.ingest() == (0, 0, 0)
+
+
+def test_what_the_registry_announced_waits_in_the_outbox_again(desk: Desk) -> None:
+    """A change whose announcement met a missing schema would never be in the audit."""
+    deliver_outbox(**desk.at, door=desk.platform.inner_door(), now=NOW)
+    with desk.platform.registry.transaction() as connection:
+        announce(connection, topic="new.topic", payload={"n": 1}, producer_id="t", now=NOW, key="n")
+    assert deliver_outbox(**desk.at, door=desk.platform.inner_door(), now=NOW).records.rejected == 1
+    (letter,) = desk.open()
+    assert [verdict.rule for _, verdict in desk.replay([letter]).refused] == ["unknown_topic"]
+    assert desk.open() == [letter]
+    desk.register("new.topic")
+    assert desk.replay([letter]).landed == (letter,)
+    assert desk.open() == []
+    assert deliver_outbox(**desk.at, door=desk.platform.inner_door(), now=NOW).records.accepted == 1
+    assert letter.event_id in desk.events()
 
 
 def test_the_raw_file_goes_with_its_last_open_letter(desk: Desk) -> None:
