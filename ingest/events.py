@@ -19,7 +19,8 @@ from guard.identity import name_uuid
 from ingest.commit import INGESTER, Accounting, Committer, Source
 from ingest.judging import Judged, Judges
 from ingest.landing import LandedFile, Landing
-from ingest.records import Limits, read_parts
+from ingest.reading import read_parts
+from ingest.records import Limits
 from ingest.validation import Door
 from lake.months import Month
 from lake.store import Lake

@@ -4,22 +4,18 @@ A part is a run of whole records as they lie in the file. Cutting costs next to 
 and a part can be sent to another process for that.
 """
 
-import os
-import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Protocol
 
 import msgspec
 
 MAX_RECORD_BYTES = 1 << 20
 _MAX_LINE_BYTES = MAX_RECORD_BYTES + len(b"\r\n")
-_GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
-_READ = 256 << 10
+READ_BYTES = 256 << 10
 """Bytes that are read, or unpacked, at once."""
 
 BOMB_FLOOR, BOMB_RATIO = 256 << 20, 200
@@ -30,16 +26,18 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One record as it lies in the unpacked file.
 
     Attributes:
-        offset: byte at which it starts.
+        offset: byte at which it starts, or its number where records are not lines of text.
         raw: its JSON text without the blanks around it; empty where there is a fault.
         fault: rule the record breaks before it is even read as JSON, or None.
         is_complete: whether its end follows; the last line of a cut file has none.
+        is_text: whether all members of the payload are text, to be read by the topic's schema.
     """
 
     offset: int
     raw: bytes
     fault: str | None = None
     is_complete: bool = True
+    is_text: bool = False
 
 
 class Part(Protocol):
@@ -95,44 +93,15 @@ class Broken(Exception):
         self.rule = rule
 
 
-def read_parts(path: Path, limits: Limits) -> Iterator[Part]:
-    """Yield the parts of a file; what cannot be read as a file is one record with a fault, so it is counted.
-
-    Faults: `missing`, `unreadable`, `empty_file`, `not_gzip`, `not_utf8`, `too_large`, and where unpacking ends
-    `truncated`, `corrupt` or `bomb`.
-    """
-    try:
-        # Not through a link, and without waiting for whoever would write into a pipe.
-        raw = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
-    except FileNotFoundError:
-        yield Fault(0, "missing")
-        return
-    except OSError:
-        yield Fault(0, "unreadable")
-        return
-    with raw:
-        if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-            yield Fault(0, "unreadable")
-            return
-        magic = raw.read(2)
-        raw.seek(0)
-        if magic == _GZIP_MAGIC:
-            yield from _lines(_unpacked(raw), limits)
-        elif path.name.endswith(".gz"):
-            yield Fault(0, "not_gzip" if magic else "empty_file")
-        else:
-            yield from _lines(iter(lambda: raw.read(_READ), b""), limits)
-
-
-def _unpacked(raw: IO[bytes]) -> Iterator[bytes]:
+def unpacked(raw: IO[bytes]) -> Iterator[bytes]:
     """Yield the content of gzip streams that follow on each other, zeros between them as padding.
 
     Raises:
         Broken: after everything that could be unpacked.
     """
     engine, is_first, is_between = zlib.decompressobj(31), True, True
-    pending, unpacked = b"", 0
-    while pending := pending or raw.read(_READ):
+    pending, length = b"", 0
+    while pending := pending or raw.read(READ_BYTES):
         if is_between and not is_first:
             pending = pending.lstrip(b"\0")
             if not pending:
@@ -142,16 +111,16 @@ def _unpacked(raw: IO[bytes]) -> Iterator[bytes]:
         while is_more:
             before = engine.copy()
             try:
-                block = engine.decompress(pending, _READ)
+                block = engine.decompress(pending, READ_BYTES)
             except zlib.error:
                 yield _salvaged(before, pending)
                 raise Broken("corrupt") from None
-            unpacked += len(block)
-            if unpacked > BOMB_FLOOR and unpacked > BOMB_RATIO * raw.tell():
+            length += len(block)
+            if length > BOMB_FLOOR and length > BOMB_RATIO * raw.tell():
                 raise Broken("bomb")
             yield block
             pending = engine.unconsumed_tail
-            is_more = not engine.eof and (bool(pending) or len(block) == _READ)
+            is_more = not engine.eof and (bool(pending) or len(block) == READ_BYTES)
         is_between = engine.eof
         if is_between:
             pending, engine = engine.unused_data, zlib.decompressobj(31)
@@ -170,7 +139,7 @@ def _salvaged(engine: "zlib._Decompress", packed: bytes) -> bytes:
     return bytes(found)
 
 
-def _lines(blocks: Iterator[bytes], limits: Limits) -> Iterator[Part]:
+def lines(blocks: Iterator[bytes], limits: Limits) -> Iterator[Part]:
     """Yield the lines of a file in parts, in the memory of one part."""
     start, held = 0, b""
     is_empty = True

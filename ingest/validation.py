@@ -16,6 +16,7 @@ import msgspec
 from guard.canonical import JsonFault, canonical, parse, pointer
 from guard.redaction import Redactor, field_name, shape
 from ingest.decoding import Fields, read_plain, write_plain
+from ingest.envelopes import cloudevents, table
 from ingest.records import Record
 from lake.months import Month
 
@@ -47,6 +48,14 @@ _FILE_FAULTS = {
     "truncated": "the file ends in the middle; send it again whole, records before the cut are duplicates then",
     "corrupt": "the gzip stream is damaged here; send the file again, records before are duplicates then",
     "too_large": "a record may have 1 MiB at the most; refer to large content by its uri",
+    "not_utf8": "the text is UTF-16 or UTF-32; send UTF-8",
+    "archive": "this is a ZIP archive; send its files one by one, packed with gzip if need be",
+    "packed": "this is packed twice; send the file without gzip around it",
+    "bad_container": "the Avro or Parquet file is damaged, or of a kind that is not read, from here on; send it again",
+    "bad_header": "the first line of the table names a member twice, or as a value and as a group of values",
+    "bad_row": "the row has not as many cells as the first line names members",
+    "bad_cell": "a cell is not UTF-8",
+    "no_json": "a value has no form in JSON, such as NaN, or a member is stated twice",
     "bomb": "the file unpacks to two hundred times its size and more from here on; send its records in several files",
 }
 _MASK = "the value"
@@ -95,6 +104,7 @@ class _Subject:
     """A version of a topic's schema, compiled."""
 
     version: int
+    schema: Mapping[str, Any]
     validator: jsonschema_rs.Validator
     redact: Callable[[Any], Any] | None
 
@@ -130,6 +140,7 @@ class Door:
             name: {
                 version: _Subject(
                     version,
+                    schema,
                     jsonschema_rs.validator_for(dict(schema), validate_formats=True, mask=_MASK),
                     redactor.for_schema(schema),
                 )
@@ -150,6 +161,8 @@ class Door:
         """Return what becomes of a record that landed at `received_at`."""
         if record.fault:
             return Refused(record.fault, "", _FILE_FAULTS[record.fault])
+        if record.is_text:
+            record = self._typed(record)
         if (plain := read_plain(record.raw)) and self._keeps_envelope(plain.fields):
             return self._judge(plain.fields, plain.payload, plain.canonical, received_at)
         try:
@@ -161,11 +174,35 @@ class Door:
             return Refused(fault.rule, _masked(fault.path), message[:_MESSAGE])
         if not isinstance(document, dict):
             return Refused("not_object", "", "a record is one JSON object on one line", evidence=_evidence(document))
+        if cloudevents.MARK in document:
+            return self._check_cloudevent(document, record.raw, received_at)
         if not self._envelope.is_valid(document):
             return self._refuse_envelope(document)
-        payload = document["payload"]
         sent = Fields(**document | {"payload": self._decode_payload(record.raw).payload})
+        return self._judge(sent, document["payload"], canonical(document["payload"]).encode(), received_at)
+
+    def _check_cloudevent(self, event: dict[str, Any], raw: bytes, received_at: datetime) -> Accepted | Refused:
+        try:
+            sent = cloudevents.native(event, raw)
+        except cloudevents.NoNativeForm as fault:
+            return Refused("envelope", f"/{fault.attribute}", str(fault), evidence=_evidence(event))
+        payload = event.get("data", {})
+        document = _document(sent, payload)
+        if not self._envelope.is_valid(document):
+            return self._refuse_envelope(document)
         return self._judge(sent, payload, canonical(payload).encode(), received_at)
+
+    def _typed(self, record: Record) -> Record:
+        """Return a record of texts with the payload that its topic's schema reads in them."""
+        document = msgspec.json.decode(record.raw)
+        subject = self._latest.get(document.get("topic", ""))
+        if subject is None or not isinstance(document.get("payload"), dict):
+            return Record(record.offset, record.raw)
+        payload = table.typed(document["payload"], subject.schema)
+        try:
+            return Record(record.offset, msgspec.json.encode(document | {"payload": payload}))
+        except msgspec.MsgspecError:
+            return Record(record.offset, record.raw)
 
     def _keeps_envelope(self, sent: Fields) -> bool:
         """Return whether `ENVELOPE` holds, as far as the types of the members do not say so already.

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.records import MAX_RECORD_BYTES, Limits, Record, read_parts
+from ingest.reading import read_parts
+from ingest.records import MAX_RECORD_BYTES, Limits, Record
 from tests.senders import line, lines, record
 
 
