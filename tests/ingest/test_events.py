@@ -5,10 +5,12 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from guard.redaction import Redactor
 from ingest.commit import Accounting
 from ingest.events import Ingestion
 from ingest.landing import Landing
+from ingest.validation import Door, Topic
 from lake.home import Home
 from lake.store import Appended, Lake
 from lake.tables import BATCH, EVENT_BUS, EVENT_DEAD_LETTER, LANDING_FILE, LOGS
@@ -477,6 +480,7 @@ def leaves(value: Any) -> Iterator[str]:
 # Interruptions
 
 CHUNK = 29
+KILLS = 40
 
 
 def stream() -> dict[str, bytes]:
@@ -706,6 +710,29 @@ def test_a_run_interrupted_at_every_point_in_turn_still_ends_well(disturbed: Pla
     assert_same(disturbed, undisturbed)
 
 
+@pytest.mark.parametrize("point", ["after append 2 to event_bus", "after append 2 to event_dead_letter"])
+def test_what_an_interrupted_batch_committed_stands_though_the_rules_changed_meanwhile(
+    disturbed: Platform, undisturbed: Platform, point: str
+) -> None:
+    """A new redaction key gives every event another hash: the batch's own rows were conflicts with themselves."""
+    with pytest.raises(Interrupted):
+        ingest(disturbed, chunk=CHUNK, **POINTS[point](disturbed))
+    held = {spec.name: disturbed.lake.scan(spec).collect() for spec in (EVENT_BUS, EVENT_DEAD_LETTER)}
+    key = Redactor(b"quite another key of these tests")
+    marked = {"type": "object", "properties": {"vendor_id": {"type": "string", "x-pii": True}}}
+    door = Door({"ap.invoice.received": Topic({2: marked})}, redactor=key, first_month=date(2000, 1, 1))
+    ingest(disturbed, chunk=CHUNK + 3, door=door)
+    for spec in (EVENT_BUS, EVENT_DEAD_LETTER):
+        now = disturbed.lake.scan(spec).collect()
+        assert now.join(held[spec.name], on=spec.names, how="semi", nulls_equal=True).height == held[spec.name].height
+    files = disturbed.registry.frame(LANDING_FILE)
+    total = Accounting(
+        *files.select(pl.sum(f"records_{kind}") for kind in ("accepted", "rejected", "duplicate")).row(0)
+    )
+    assert_closed(disturbed, total)
+    assert total.read == expected().read
+
+
 def test_what_lands_during_an_interruption_is_ingested_after_what_was_interrupted(platform: Platform) -> None:
     """The first content of an id holds, and the interrupted batch was first."""
     land(platform, "1.ndjson", lines(record("A"), record("B")))
@@ -736,25 +763,54 @@ def start(root: Path) -> multiprocessing.process.BaseProcess:
     return process
 
 
+def ingest_many_times(root: Path, turns: Any, begun: Any) -> None:
+    """Ingest what waits, in a fork per turn that the parent may kill; importing once is what makes it many."""
+    for _ in range(turns):
+        begun.recv()
+        process = multiprocessing.get_context("fork").Process(target=ingest_in_process, args=(root, _Nothing()))
+        process.start()
+        begun.send(process.pid)
+        process.join()
+        begun.send(process.exitcode)
+
+
+class _Nothing:
+    def set(self) -> None: ...
+
+
 def test_a_process_killed_at_any_moment_leaves_nothing_that_the_next_run_does_not_mend(
     disturbed: Platform, undisturbed: Platform
 ) -> None:
-    """Between the steps that a test can name lie those that nobody thought of."""
+    """Between the steps that a test can name lie those that nobody thought of.
+
+    The processes are forks of one that imported everything and touched nothing, so that forty of them take seconds;
+    each is killed a random time after it began, or after a commit was seen.
+    """
     rng = random.Random()
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    nursery = context.Process(target=ingest_many_times, args=(disturbed.home.root, 60, theirs), daemon=False)
+    nursery.start()
     log = disturbed.lake.path(EVENT_BUS) / "_delta_log"
     kills = 0
-    for commits in (0, 1, 1, 2, 2):
-        wanted = len(list(log.glob("*.json"))) + commits
-        process = start(disturbed.home.root)
-        while process.is_alive() and len(list(log.glob("*.json"))) < wanted:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0.0, 0.05))
-        process.kill()
-        process.join(60)
-        kills += process.exitcode == -9
+    for turn in range(60):
+        wanted = len(list(log.glob("*.json"))) + (turn % 3 == 2)
+        ours.send("go")
+        pid = ours.recv()
+        deadline = time.monotonic() + rng.uniform(0.0, 0.6)
+        while time.monotonic() < deadline or (turn % 3 == 2 and len(list(log.glob("*.json"))) < wanted):
+            if ours.poll(0.002):
+                break
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        kills += ours.recv() == -signal.SIGKILL
+        if kills >= KILLS:
+            break
+    nursery.kill()
+    nursery.join(60)
     ingest(disturbed, chunk=CHUNK)
     assert_same(disturbed, undisturbed)
-    assert kills
+    assert kills >= KILLS
 
 
 def test_two_processes_at_once_ingest_every_record_once(disturbed: Platform, undisturbed: Platform) -> None:
