@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from guard.canonical import JsonFault, canonical, parse
 from ingest.landing import Landing
 from ingest.outbox import requeue
-from ingest.records import Limits, Record, read_parts
+from ingest.reading import read_parts
+from ingest.records import Limits, Record
 from ingest.validation import Door, Refused, conflict
 from lake.months import Month
 from lake.store import Lake
