@@ -9,6 +9,7 @@ import click
 from app.commands.database import database, ddl
 from app.commands.dead_letters import dead_letters
 from app.commands.registry import registry
+from app.commands.schemas import schemas
 from app.commands.serve import serve
 from app.commands.token import token
 from app.commands.workflow import workflow
@@ -93,6 +94,7 @@ main.add_command(database)
 main.add_command(ddl)
 main.add_command(registry)
 main.add_command(dead_letters)
+main.add_command(schemas)
 main.add_command(serve)
 main.add_command(token)
 main.add_command(workflow)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from app.console import table
 from lake.home import Home
 from lake.store import Lake
-from lake.tables import BATCH, CURSOR, LANDING_FILE, LOGS, MIRRORED, OPEN_EPISODE, OUTBOX, PUBLICATION_QUEUE
+from lake.tables import BATCH, CURSOR, DERIVED, LANDING_FILE, LOGS, MIRRORED, OPEN_EPISODE, OUTBOX, PUBLICATION_QUEUE
 from lake.warehouse import WarehouseMissing, read
 from registry.database import TABLES, Registry
 
@@ -57,7 +57,7 @@ def _refused_events(connection: sa.Connection) -> int:
 
 def _lake(lake: Lake) -> dict[str, Any]:
     tables = {}
-    for spec in (*LOGS, *MIRRORED):
+    for spec in (*LOGS, *MIRRORED, *DERIVED):
         stats = lake.stats(spec)
         months = sorted(month for month in stats if month)
         tables[spec.name] = {

@@ -17,9 +17,10 @@ from dagster_project.platform import Platform, first_month
 from ingest.dead_letters import refusal_rate
 from lake.months import Month
 from lake.spec import MONTH
-from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER
+from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, SCHEMA_REGISTRY
 from registry.cursors import changed_months, remember_months
 from registry.loader import event_schemas
+from registry.schema_check import check_registry
 
 STAGE = "event_bus_quality"
 ROWS_TOGETHER = 250_000
@@ -115,6 +116,24 @@ def event_bus_suite(
         )
 
 
+@dg.asset_check(
+    asset=dg.AssetKey(["registry", SCHEMA_REGISTRY.name]),
+    name="schema_consumers",
+    description="Every version may follow those before it, and every consumer reads what it takes: rwcm schemas check.",
+)
+def schema_consumers(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+    """What `rwcm schemas check` says, as a warning: who breaks is not the fault of what is built."""
+    findings = check_registry(platform.registry)
+    return dg.AssetCheckResult(
+        passed=not findings,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "findings": len(findings),
+            "told": dg.MetadataValue.json([f"{found.subject}: {found.message}" for found in findings[:_SHOWN_KEYS]]),
+        },
+    )
+
+
 def _bounded(months: Sequence[Month], rows: Mapping[Month | None, int]) -> Iterator[list[Month]]:
     """Yield the months in groups of at most `ROWS_TOGETHER` rows, or single ones beyond that."""
     group: list[Month] = []
@@ -201,4 +220,4 @@ def dead_letter_rate(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResul
     )
 
 
-CHECKS = (event_bus_suite, dead_letter_rate)
+CHECKS = (event_bus_suite, dead_letter_rate, schema_consumers)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import yaml
 
 from lake.spec import MONTH, Column, Kind, TableSpec
-from lake.tables import EMBEDDINGS, LOGS, MIRRORED
+from lake.tables import DERIVED, EMBEDDINGS, LOGS, MIRRORED
 
 _DATA_TYPES: dict[Kind, str] = {
     Kind.TEXT: "varchar",
@@ -32,7 +32,7 @@ def describe() -> str:
     source = {
         "name": "lake",
         "description": "The Delta tables of the lake: the logs by month, and copies of the registry's tables.",
-        "tables": [_table(spec) for spec in (*LOGS, *EMBEDDINGS, *MIRRORED)],
+        "tables": [_table(spec) for spec in (*LOGS, *EMBEDDINGS, *MIRRORED, *DERIVED)],
     }
     return _HEADER + yaml.safe_dump({"version": 2, "sources": [source]}, sort_keys=False, allow_unicode=True, width=120)
 

@@ -35,8 +35,10 @@ from lake.tables import (
     LOGS,
     PUBLICATION_QUEUE,
     RUN_EPISODE,
+    SCHEMA_CONSUMER,
     STEP_ACTION,
     STEP_RUN,
+    TRIGGER_REFUSAL,
     WORKFLOW,
 )
 from lake.warehouse import ensure_extensions
@@ -44,9 +46,26 @@ from lake.warehouse import ensure_extensions
 PROJECT = PROJECT_ROOT / "dbt_project"
 STAGING, MONTHLY, ROLLUPS = "tag:staging", "tag:monthly", "tag:rollups"
 """The three parts of the project, as dbt selects them, in the order in which they are built."""
-SOURCES = (*LOGS, WORKFLOW, STEP_ACTION, PUBLICATION_QUEUE, BATCH, DEAD_LETTER_RESOLUTION)
+SOURCES = (
+    *LOGS,
+    WORKFLOW,
+    STEP_ACTION,
+    PUBLICATION_QUEUE,
+    BATCH,
+    DEAD_LETTER_RESOLUTION,
+    TRIGGER_REFUSAL,
+    SCHEMA_CONSUMER,
+)
 """The tables of the lake that staging reads."""
-ROLLUP_SOURCES = (EVENT_BUS, EVENT_DEAD_LETTER, DEAD_LETTER_RESOLUTION, PUBLICATION_QUEUE, BATCH)
+ROLLUP_SOURCES = (
+    EVENT_BUS,
+    EVENT_DEAD_LETTER,
+    DEAD_LETTER_RESOLUTION,
+    PUBLICATION_QUEUE,
+    BATCH,
+    TRIGGER_REFUSAL,
+    SCHEMA_CONSUMER,
+)
 """Those that rollups are made of, beside the monthly models."""
 LOCK_TIMEOUT_S = 600
 

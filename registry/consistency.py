@@ -15,6 +15,7 @@ from registry.checks import Known, check_workflow
 from registry.database import SPECS, TABLES, fetch
 from registry.documents import Argument, EventSchema, Fault, Received, SkillNode, Workflow
 from registry.objects import Row, current_documents
+from registry.schemas import incompatibilities
 
 _BY_NAME = {spec.name: spec for spec in SPECS}
 _OF_WORKFLOWS = frozenset((WORKFLOW.name, STEP_ACTION.name, TRIGGER_DEF.name))
@@ -38,6 +39,7 @@ def inconsistencies(
     yield from _cycles(connection, rows)
     yield from _taken(connection, rows)
     yield from _bad_schemas(documents)
+    yield from incompatibilities(connection, documents)
     yield from _secrets(documents)
     known = _known(connection, documents)
     for document in documents:

@@ -421,6 +421,7 @@ class EventSchema(Document):
     format: Annotated[str, of(SCHEMA_REGISTRY, "format")]
     schema_: Annotated[Json, Field(alias="schema")]
     compatibility: Annotated[str, of(SCHEMA_REGISTRY, "compatibility")] = default(SCHEMA_REGISTRY, "compatibility")
+    content_model: Annotated[str, of(SCHEMA_REGISTRY, "content_model")] = default(SCHEMA_REGISTRY, "content_model")
 
     @property
     def object_id(self) -> str:

@@ -22,6 +22,7 @@ from lake.spec import MONTH
 from lake.store import Lake
 from lake.tables import BATCH, EVENT_BUS, OPEN_EPISODE, POLICY, RUN_EPISODE, STEP_RUN
 from registry.access import audit_denial
+from registry.consumers import Allowlists, allowlists
 from registry.cursors import changed_months, remember_months
 from registry.database import TABLES, Registry, upsert
 from registry.expressions import Expression, ExpressionFault
@@ -29,6 +30,7 @@ from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
 from registry.steps import Await
 from runtime.engine import AWAITED, EPISODES, Executed, await_key, execute
 from runtime.protocol import ErrorCode, SkillTable
+from runtime.subscriptions import let_through
 from runtime.triggers import FIRED, webhook_producer
 
 log = logging.getLogger("rwcm.runtime")
@@ -38,6 +40,7 @@ BATCH_EPISODES = 50_000
 
 ENGINE = "engine"
 STAGE = "execute"
+_OF_EVENTS = ("event_id", "payload", "produced_at", "schema_version")
 _TOKENS = pl.struct(pl.col("token_in").alias("in"), pl.col("token_out").alias("out"))
 
 
@@ -78,12 +81,23 @@ def execute_pending(
         runner = _Runner(lake, registry, skills, now, done)
         runner.resume()
         plans = load_active_plans(registry)
-        marks = _marks(lake, plans)
+        allowed = _allowed(registry)
+        marks = _marks(lake, plans, allowed)
         wanted = changed_months(registry, STAGE, marks) | set(months)
         for month in sorted(wanted & marks.keys()):
             for plan in plans:
                 for trigger in plan.triggers:
-                    for part in _pending(lake, registry, plan, trigger, month).iter_slices(BATCH_EPISODES):
+                    taken = let_through(
+                        registry,
+                        plan,
+                        trigger,
+                        month,
+                        _pending(lake, registry, plan, trigger, month),
+                        allowed.get((plan.workflow_id, trigger.topic or "")),
+                        now=now,
+                        created_by=ENGINE,
+                    ).drop("schema_version")
+                    for part in taken.iter_slices(BATCH_EPISODES):
                         runner.start(plan, part)
         runner.flush()
         remember_months(registry, STAGE, marks, wanted, now=now)
@@ -95,7 +109,7 @@ def work_at_hand(lake: Lake, registry: Registry, *, now: datetime) -> str | None
 
     Months whose events or workflows changed may hold such work; a wait whose deadline has passed is some.
     """
-    marks = _marks(lake, load_active_plans(registry))
+    marks = _marks(lake, load_active_plans(registry), _allowed(registry))
     months = sorted(changed_months(registry, STAGE, marks))
     table = TABLES[OPEN_EPISODE.name]
     due = sa.select(sa.func.count(), sa.func.max(table.c.due_at)).where(table.c.due_at <= now)
@@ -106,9 +120,15 @@ def work_at_hand(lake: Lake, registry: Registry, *, now: datetime) -> str | None
     return digest([{f"{month}": marks.get(month) for month in months}, waits, str(latest)])
 
 
-def _marks(lake: Lake, plans: Sequence[Plan]) -> dict[Month, str]:
+def _allowed(registry: Registry) -> Allowlists:
+    with registry.read() as connection:
+        return allowlists(connection)
+
+
+def _marks(lake: Lake, plans: Sequence[Plan], allowed: Allowlists) -> dict[Month, str]:
     """Return a mark per month of events; it changes with its events and with the workflows that could take them."""
-    rules = sorted(plan.body_hash for plan in plans)
+    rules: list[object] = [*sorted(plan.body_hash for plan in plans)]
+    rules += sorted((*names, sorted(versions)) for names, versions in allowed.items())
     return {month: digest_text(f"{mark}/{rules}") for month, mark in lake.fingerprints(EVENT_BUS).items()}
 
 
@@ -168,9 +188,7 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
 
     An episode starts at its event's time, so it is in the same month: one month of each table is read.
     """
-    events = lake.scan(
-        EVENT_BUS, months=[month], columns=["event_id", "topic", "payload", "producer_id", "produced_at", MONTH]
-    )
+    events = lake.scan(EVENT_BUS, months=[month], columns=[*_OF_EVENTS, "topic", "producer_id", MONTH])
     closed = lake.scan(RUN_EPISODE, months=[month], columns=["trigger_id", "trigger_event_id", MONTH])
     with registry.read() as connection:
         table = TABLES[OPEN_EPISODE.name]
@@ -186,7 +204,7 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
             right_on="trigger_event_id",
             how="anti",
         )
-        .select("event_id", "payload", "produced_at", pl.lit(trigger.trigger_id).alias("trigger_id"))
+        .select("event_id", "payload", "produced_at", pl.lit(trigger.trigger_id).alias("trigger_id"), "schema_version")
         .sort("produced_at", "event_id")
         .collect()
     )

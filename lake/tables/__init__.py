@@ -25,6 +25,8 @@ from lake.tables.operations import (
     LANDING_FILE,
     OPEN_EPISODE,
     OUTBOX,
+    SCHEMA_CONSUMER,
+    TRIGGER_REFUSAL,
 )
 
 LOGS: tuple[TableSpec, ...] = (EVENT_BUS, EVENT_DEAD_LETTER, RUN_EPISODE, STEP_RUN, REFLECTION_LOG)
@@ -62,12 +64,16 @@ OPERATIONS: tuple[TableSpec, ...] = (
     CURSOR,
     OUTBOX,
     ACCESS_TOKEN,
+    TRIGGER_REFUSAL,
 )
 """What is under way: kept in the registry database; batches and what was done about dead letters are mirrored to the
 lake for the marts."""
 
-MIRRORED: tuple[TableSpec, ...] = (*GOVERNED, BATCH, DEAD_LETTER_RESOLUTION)
+MIRRORED: tuple[TableSpec, ...] = (*GOVERNED, BATCH, DEAD_LETTER_RESOLUTION, TRIGGER_REFUSAL)
 """Registry tables whose current rows the lake holds a copy of."""
+
+DERIVED: tuple[TableSpec, ...] = (SCHEMA_CONSUMER,)
+"""What is computed from the registry and kept in the lake alone, beside the mirror."""
 
 __all__ = [
     "ACCESS_TOKEN",
@@ -76,6 +82,7 @@ __all__ = [
     "CONSUMER_SUBSCRIPTION",
     "CURSOR",
     "DEAD_LETTER_RESOLUTION",
+    "DERIVED",
     "EMBEDDINGS",
     "EVENT_BUS",
     "EVENT_DEAD_LETTER",
@@ -96,10 +103,12 @@ __all__ = [
     "ROLE",
     "ROLE_SKILL_MAP",
     "RUN_EPISODE",
+    "SCHEMA_CONSUMER",
     "SCHEMA_REGISTRY",
     "SKILL_NODE",
     "STEP_ACTION",
     "STEP_RUN",
     "TRIGGER_DEF",
+    "TRIGGER_REFUSAL",
     "WORKFLOW",
 ]

@@ -1,6 +1,18 @@
 """What is under way: batches with their accounting, landed files, episodes that wait, events to be sent, tokens."""
 
-from lake.spec import APPENDED, GOVERNED, TableSpec, bigint, day, identifier, json_text, text, timestamp
+from lake.spec import (
+    APPENDED,
+    GOVERNED,
+    TableSpec,
+    bigint,
+    boolean,
+    day,
+    identifier,
+    integer,
+    json_text,
+    text,
+    timestamp,
+)
 
 BATCH = TableSpec(
     name="batch",
@@ -144,5 +156,42 @@ DEAD_LETTER_RESOLUTION = TableSpec(
             nullable=True,
         ),
         *GOVERNED,
+    ),
+)
+
+TRIGGER_REFUSAL = TableSpec(
+    name="trigger_refusal",
+    description="Events that a trigger takes and its workflow refuses: its subscription does not list their version.",
+    grain="one row per trigger and event that is refused now",
+    key=("trigger_id", "event_id"),
+    indexes=(("workflow_id", "event_month"),),
+    columns=(
+        identifier("trigger_id", "Trigger that takes the topic."),
+        identifier("event_id", "Event that starts nothing."),
+        identifier("workflow_id", "Workflow that does not run."),
+        text("topic", "Topic of the event.", length=128),
+        integer("schema_version", "Version of the schema that it was accepted by."),
+        day("event_month", "Month of the event, in UTC."),
+        text("rule", "Rule that refused it.", length=64, enum=("version_not_allowed",)),
+        text("message", "What is refused and what would let it pass.", length=1024),
+        *APPENDED,
+    ),
+)
+
+SCHEMA_CONSUMER = TableSpec(
+    name="schema_consumer",
+    description="Who can read which version of which topic, found by comparing; made anew with the registry's mirror.",
+    grain="one row per consumer, subject and version",
+    key=("consumer_id", "subject", "version"),
+    columns=(
+        identifier("consumer_id", "Workflow, or outside system, that reads the topic."),
+        text("subject", "Topic that it reads.", length=128),
+        integer("version", "Version of the topic's schema."),
+        boolean("is_latest", "Whether it is the version that events are accepted by now."),
+        boolean("is_declared", "Whether the consumer lists its versions; one that does not takes all."),
+        boolean("is_allowed", "Whether its events reach the consumer."),
+        integer("reads_as", "Version that the consumer reads by: the latest it takes; null for none.", nullable=True),
+        boolean("is_compatible", "Whether that version reads what this one describes."),
+        text("reason", "First reason why it does not.", nullable=True),
     ),
 )

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from registry.comparison.model import Change, Difference, Kind, Path, always, differences, members
+from registry.compatibility import Format, schema_change
 from registry.documents import Agent, EventSchema, OntologyNode, Policy, Role, RoleSkill
 
 _TEXT = always(Change.PATCH, "a text for readers")
-_ANNOTATIONS = frozenset(("$schema", "$id", "$comment", "title", "description", "examples"))
 _PERMISSIONS = ("use", "maintain", "publish")
 _UPPER = re.compile(r"max_.*|.*_threshold|.*_days")
 _LOWER = re.compile(r"min_.*")
@@ -124,21 +124,28 @@ def _is_looser(name: str, old: Any, new: Any) -> bool:
 
 
 def compare_event_schemas(old: EventSchema, new: EventSchema) -> Iterator[Difference]:
-    """Find the differences between two versions of an event schema, as far as no rule of compatibility judges them.
+    """Find the differences between two versions of an event schema; `registry.compatibility` says what they mean.
 
-    Only annotations are harmless here and only a further optional member is compatible.
+    What breaks is told place by place with its reason; what does not is told as the members that differ.
     """
-    required = set(new.schema_.get("required", ()))
-
-    def rule(path: Path, kind: Kind, was: Any, becomes: Any) -> tuple[Change, str]:
-        if path[-1] in _ANNOTATIONS and (len(path) < 3 or path[-2] != "properties"):
-            return Change.PATCH, "a text for readers"
-        if path[:2] == ("schema", "properties") and len(path) == 3 and kind is Kind.ADDED and path[2] not in required:
-            return Change.MINOR, "producers may leave it out"
-        return Change.MAJOR, "records or readers that were fine may be refused"
-
-    yield from differences(("schema",), old.schema_, new.schema_, rule)
-    if old.format != new.format:
-        yield from differences(("format",), old.format, new.format, rule)
+    yield from _schema_differences(old, new)
     promise = always(Change.MINOR, "what later versions must be")
     yield from differences(("compatibility",), old.compatibility, new.compatibility, promise)
+    yield from differences(("content_model",), old.content_model, new.content_model, promise)
+
+
+def _schema_differences(old: EventSchema, new: EventSchema) -> Iterator[Difference]:
+    if old.format != new.format:
+        reason = "readers of the one language cannot read the other"
+        yield Difference("/format", Kind.CHANGED, old.format, new.format, Change.MAJOR, reason)
+        return
+    language: Format = "avro" if new.format == "avro" else "json"
+    found = schema_change(old.schema_, new.schema_, language, lenient=new.content_model == "lenient")
+    if found.change == "major":
+        for why in found.reasons:
+            kind = Kind.ADDED if why.old is None else Kind.REMOVED if why.new is None else Kind.CHANGED
+            said = f"{why.kind}: {why.message}"
+            yield Difference(f"/schema{why.path}", kind, why.old, why.new, Change.MAJOR, said)
+    elif found.change != "none":
+        said = "a text for readers" if found.change == "patch" else "takes all that it took before"
+        yield from differences(("schema",), old.schema_, new.schema_, always(Change(found.change), said))

@@ -14,6 +14,7 @@ from lake.months import month_of
 from lake.tables import (
     BATCH,
     DEAD_LETTER_RESOLUTION,
+    DERIVED,
     EMBEDDINGS,
     EVENT_BUS,
     EVENT_DEAD_LETTER,
@@ -189,7 +190,7 @@ def test_the_published_marts_open_without_an_extension(history: Any, tmp_path: P
     with read(tmp_path / "served.duckdb") as connection:
         for table, rows in counts.items():
             assert len(connection.execute(f"select * from {table}").fetchall()) == rows
-    assert len(counts) == 7
+    assert len(counts) == 9
 
 
 def test_operations_are_told_as_they_are(world: Any) -> None:
@@ -284,6 +285,7 @@ def test_the_formulas_hold_in_dbt_s_own_unit_tests(world: Any) -> None:
 
     told = {result.node.name for result in results if result.node.resource_type == "unit_test"}
     assert told == {
+        "a_consumer_breaks_where_it_cannot_read_or_does_not_listen",
         "a_variant_keeps_the_order_of_the_log_and_its_ties",
         "accounting_closes_when_every_record_is_one_of_three",
         "adherence_is_a_share_of_the_episodes_that_have_a_latency",
@@ -323,7 +325,7 @@ def test_only_staging_reads_the_lake_and_lineage_says_so(models: dict[str, dict[
     assert {name: sources for name, sources in reading.items() if sources} == {
         f"stg_{spec.name}": [f"source.rwcm.lake.{spec.name}"] for spec in SOURCES
     }
-    assert {*SOURCES} <= {*LOGS, *MIRRORED}
+    assert {*SOURCES} <= {*LOGS, *MIRRORED, *DERIVED}
     assert {name: model["schema"] for name, model in models.items()} == {
         name: Path(model["original_file_path"]).parent.name for name, model in models.items()
     }
@@ -412,5 +414,5 @@ def test_the_manifest_names_no_home(manifest: dict[str, Any]) -> None:
     assert "delta_scan(" not in json.dumps([node["raw_code"] for node in manifest["nodes"].values()])
     assert not any(node.get("compiled") for node in manifest["nodes"].values())
     assert {source["relation_name"] for source in manifest["sources"].values()} == {
-        f'"build"."lake"."{spec.name}"' for spec in (*LOGS, *EMBEDDINGS, *MIRRORED)
+        f'"build"."lake"."{spec.name}"' for spec in (*LOGS, *EMBEDDINGS, *MIRRORED, *DERIVED)
     }

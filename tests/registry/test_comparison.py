@@ -308,9 +308,12 @@ TOPIC = {
     "format": "json",
     "schema": {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]},
 }
+LENIENT_TOPIC = {**TOPIC, "content_model": "lenient"}
 SIMPLE += [
     (EventSchema, TOPIC, lambda t: t["schema"].update(description="d"), "patch"),
-    (EventSchema, TOPIC, lambda t: t["schema"]["properties"].update(note={"type": "string"}), "minor"),
+    (EventSchema, TOPIC, lambda t: t["schema"]["properties"].update(note={"type": "string"}), "major"),
+    (EventSchema, LENIENT_TOPIC, lambda t: t["schema"]["properties"].update(note={"type": "string"}), "minor"),
+    (EventSchema, TOPIC, lambda t: t.update(compatibility="full_transitive"), "minor"),
     (EventSchema, TOPIC, lambda t: t["schema"]["properties"]["title"].update(type="integer"), "major"),
     (EventSchema, TOPIC, lambda t: t["schema"].update(properties={}), "major"),
 ]
