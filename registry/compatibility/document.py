@@ -115,6 +115,7 @@ class SchemaDocument:
         self._moved: dict[str, str] = {}
         self._named: dict[str, str] = {}
         self._bases: dict[str, str] = {}
+        self._texts: dict[int, tuple[Schema, str]] = {}
         self._reached: dict[str, set[str]] = {}
         self._digests: dict[str, str] = {}
         self.root = self._rewrite(schema, "", "", self.uri)
@@ -130,6 +131,13 @@ class SchemaDocument:
 
     def text(self, schema: Schema) -> str:
         """Return a part and all it refers to as a text that is the same in every document that says the same."""
+        if isinstance(schema, bool):
+            return "true" if schema else "false"
+        if id(schema) not in self._texts:
+            self._texts[id(schema)] = schema, self._text(schema)
+        return self._texts[id(schema)][1]
+
+    def _text(self, schema: Schema) -> str:
         said = canonical(schema)
         if _MARK not in said:
             return said

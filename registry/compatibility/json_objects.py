@@ -61,20 +61,24 @@ def _property(comparison: "Comparison", new: Conjunct, old: Old, name: str) -> I
         and not any(matches(pattern, name) for pattern in new.get("patternProperties", ()))
     ):
         return
-    if before is False or comparison.follows({"not": {"required": [name]}}, old):
-        return  # no old object has it
+    if before is False:
+        return
+    is_added = is_new and old.is_open
+    if is_added and comparison.lenient:
+        return
+    found = [] if is_added else comparison.nested(now, before, path)
+    if not (found or is_added) or comparison.follows({"not": {"required": [name]}}, old):
+        return  # it fits, or no old object has it
     holds = comparison.follows({"properties": {name: now}}, old)
-    if is_new and old.is_open:
-        if not comparison.lenient:
-            message = f"{name} could hold anything before, since the content model was open; now it cannot"
-            kind = Kind.PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL
-            yield Reason(kind, path, None, now, message, is_shape=holds)
+    if is_added:
+        message = f"{name} could hold anything before, since the content model was open; now it cannot"
+        yield Reason(Kind.PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL, path, None, now, message, is_shape=holds)
         return
     if now is False:
         message = f"{name} was allowed before and no longer is; keep it, or open the content model"
         yield Reason(Kind.PROPERTY_REMOVED_FROM_CLOSED_CONTENT_MODEL, path, before, None, message, is_shape=holds)
         return
-    found = comparison.nested(now, before, path, is_proven=holds)
+    found = [reason for reason in found if reason.is_shape or not holds]
     if found and is_new:
         message = f"what {name} may hold does not cover what additional properties could hold before"
         kind = Kind.PROPERTY_ADDED_NOT_COVERED_BY_PARTIALLY_OPEN_CONTENT_MODEL

@@ -19,7 +19,7 @@ from registry.compatibility.old_schema import NOTHING, Conjunct, Old, conjuncts,
 from registry.compatibility.proof import Prover
 from registry.compatibility.reasons import Kind, Reason, unique
 
-_MAX_COMPARISONS = 5_000
+_MAX_COMPARISONS = 50_000
 """Pairs of parts that one comparison looks at; beyond that it says that it could not decide."""
 
 _MAX_REASONS = 100
@@ -96,7 +96,7 @@ class Comparison:
             self._leaned_on = min(self._leaned_on, self._assumed[pair])
             return []
         self._left -= 1
-        if self._left < 0:
+        if self._left < 0 or self.prover.is_exhausted:
             return [
                 Reason(Kind.UNDECIDED, "", None, None, "the schemas are too intricate to be compared; simplify them")
             ]

@@ -15,6 +15,8 @@ from guard.canonical import canonical
 from registry.compatibility.document import Schema, SchemaDocument, references
 
 _UNFOLDED = 2
+_MAX_CHARACTERS = 10_000_000
+"""Characters of schemas that the proofs of one comparison read: some seconds."""
 _MAX_UNFOLDED_PARTS = 1_000
 _FLIPS = frozenset(("not",))
 _MAPS = frozenset(("properties", "patternProperties", "dependentSchemas"))
@@ -34,6 +36,8 @@ class Prover:
     def __init__(self, new: SchemaDocument, old: SchemaDocument) -> None:
         self._documents = {document.uri: document for document in (new, old)}
         self._proven: dict[tuple[str, str], bool] = {}
+        self._texts: dict[int, tuple[Schema, str]] = {}
+        self._left = _MAX_CHARACTERS
         self._canonical: dict[str, Any] = {}
 
     @cached_property
@@ -45,7 +49,7 @@ class Prover:
 
     def covers(self, new: Schema, old: Schema) -> bool:
         """Tell whether it is proven that every value of `old` is one of `new`; False when it is not, or not known."""
-        key = canonical(new), canonical(old)
+        key = self._text(new), self._text(old)
         if key not in self._proven:
             self._proven[key] = self._covers(new, old)
         return self._proven[key]
@@ -53,6 +57,19 @@ class Prover:
     def are_disjoint(self, one: Schema, other: Schema) -> bool:
         """Tell whether it is proven that no value is one of both."""
         return self.covers({"not": other}, one)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the proofs took all the work that a comparison may take; nothing is proven after that."""
+        return self._left < 0
+
+    def _text(self, schema: Schema) -> str:
+        """Return the canonical text of a part; keeping the part keeps its identity from being used again."""
+        if isinstance(schema, bool):
+            return "true" if schema else "false"
+        if id(schema) not in self._texts:
+            self._texts[id(schema)] = schema, canonical(schema)
+        return self._texts[id(schema)][1]
 
     def _covers(self, new: Schema, old: Schema) -> bool:
         if self._decides(new, old):
@@ -66,13 +83,16 @@ class Prover:
         return False
 
     def _decides(self, new: Schema, old: Schema) -> bool:
+        self._left -= len(self._text(new)) + len(self._text(old))
+        if self.is_exhausted:
+            return False
         try:
             return self._read(new).covers(self._read(old)) == jsonschema_rs.canonical.Containment.YES
         except (jsonschema_rs.canonical.CanonicalizationError, ValueError):
             return False
 
     def _read(self, schema: Schema) -> Any:
-        text = canonical(schema)
+        text = self._text(schema)
         if text not in self._canonical:
             self._canonical[text] = jsonschema_rs.canonicalize(
                 schema,

@@ -335,3 +335,18 @@ def test_compatible_means_that_the_new_schema_reads_what_the_old_wrote(seed: int
         fastavro.schemaless_writer(stream, writer, small.value(old))
         stream.seek(0)
         fastavro.schemaless_reader(stream, writer, reader)
+
+
+@settings(max_examples=400)
+@given(st.integers(0, 2**32))
+def test_avro_s_own_checker_says_the_same(seed: int) -> None:
+    """The reference implementation decides what resolves; where we say otherwise, we are wrong."""
+    compatibility = pytest.importorskip("avro.compatibility")
+    schema = pytest.importorskip("avro.schema")
+    small = SmallAvro(seed)
+    old = record(member("payload", small.schema(2)))
+    new = small.changed(old)
+    reader, writer = (schema.parse(json.dumps(one)) for one in (new, old))
+    peer = compatibility.ReaderWriterCompatibilityChecker().get_compatibility(reader, writer).compatibility
+    agrees = peer is compatibility.SchemaCompatibilityType.compatible
+    assert (not check(new, old, format="avro")) == agrees

@@ -315,7 +315,8 @@ SIMPLE += [
     (EventSchema, LENIENT_TOPIC, lambda t: t["schema"]["properties"].update(note={"type": "string"}), "minor"),
     (EventSchema, TOPIC, lambda t: t.update(compatibility="full_transitive"), "minor"),
     (EventSchema, TOPIC, lambda t: t["schema"]["properties"]["title"].update(type="integer"), "major"),
-    (EventSchema, TOPIC, lambda t: t["schema"].update(properties={}), "major"),
+    (EventSchema, TOPIC, lambda t: t["schema"].update(properties={}), "minor"),
+    (EventSchema, TOPIC, lambda t: t["schema"].update(additionalProperties=False), "major"),
 ]
 
 

@@ -524,3 +524,22 @@ def test_every_schema_follows_itself(seed: int) -> None:
     """A version that changes a word of its description must never be refused."""
     _, schema = SmallSchemas(seed).pair()
     assert check({**schema, "description": "the same"}, schema, format="json", mode="full") == []
+
+
+def test_a_wide_schema_is_compared_without_looking_at_all_of_it_for_each_part() -> None:
+    """A thousand members took minutes when each was proven against the whole."""
+    wide = closed(**{f"p{number}": {"type": "string", "maxLength": number + 1} for number in range(1_000)})
+    narrower = {**wide, "properties": {**wide["properties"], "p7": {"type": "string", "maxLength": 3}}}
+    assert check(wide, narrower, format="json") == []
+    assert [(r.kind, r.path) for r in check(narrower, wide, format="json")] == [
+        (Kind.MAX_LENGTH_DECREASED, "/properties/p7/maxLength")
+    ]
+
+
+def test_work_is_bounded_and_what_was_not_decided_is_incompatible() -> None:
+    """Whoever may propose a schema could otherwise stop the registry with a few lines."""
+    new, old = NUMBER, INTEGER
+    for _ in range(90):
+        new, old = ({"anyOf": [schema, NULL]} for schema in (new, old))
+    assert check(new, old, format="json") == []
+    assert check(old, new, format="json") != []
