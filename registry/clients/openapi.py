@@ -1,4 +1,4 @@
-"""The topics as one OpenAPI 3.1 document: each topic a webhook whose body is its latest schema."""
+"""The topics as one OpenAPI 3.1 document: a webhook per topic with its latest schema; documents as components."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from registry.compatibility.document import SchemaDocument
 from registry.schemas import SchemaVersion
 
+_DOCUMENTS = "api."
+"""Subjects of the documents that are posted, not sent as events: components alone."""
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -20,7 +22,7 @@ def openapi(topics: Mapping[str, Sequence[SchemaVersion]], *, version: str) -> d
         described = [each for each in versions if each.format == "json"]
         for each in described:
             components[component(each)] = _placed(each.schema, f"#/components/schemas/{component(each)}")
-        if described:
+        if described and not subject.startswith(_DOCUMENTS):
             webhooks[subject] = _webhook(described[-1])
     return {
         "openapi": "3.1.0",
