@@ -130,7 +130,7 @@ def test_a_new_topic_starts_with_version_1(loaded: Registry, now: datetime) -> N
     done = register(loaded, "ap.order.sent", {"type": "object"}, principal=ANALYST, now=now)
     assert (done.version, done.change) == (1, "initial")
     assert done.publication_id is not None
-    with loaded.read() as connection:
+    with loaded.transaction() as connection:
         proposal = find(connection, done.publication_id)
     assert proposal is not None
 

@@ -47,7 +47,8 @@ def downgrade() -> None:
     with op.batch_alter_table("schema_registry") as changed:
         changed.drop_constraint("ck_schema_registry_content_model_enum", type_="check")
         changed.drop_column("content_model")
-    op.execute(sa.text(f"DELETE FROM schema_registry WHERE {ROWS_LOST['schema_registry']}"))
+    mode: sa.ColumnClause[str] = sa.column("compatibility")
+    op.execute(sa.delete(sa.table("schema_registry", mode)).where(mode.in_(_TRANSITIVE)))
     _allow(_MODES, was=24, now=16)
     op.drop_table("trigger_refusal")
 
