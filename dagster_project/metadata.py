@@ -1,7 +1,6 @@
 """Metadata: how tables, counts and accounting are shown in the Dagster UI. Keys and counts, never values."""
 
-from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -9,7 +8,9 @@ import dagster as dg
 
 from dagster_project.partitions import months_of, partition_keys
 from dagster_project.platform import Platform
+from dagster_project.plots import image, stacked_bars
 from ingest.commit import Accounting
+from ingest.lateness import LABELS, lateness
 from lake.months import Month
 from lake.spec import MONTH, TableSpec
 from registry.diagrams import graph_of, to_svg
@@ -98,17 +99,36 @@ def touched(
     }
 
 
+def timeliness(platform: Platform, months: Collection[Month]) -> dict[str, Any]:
+    """Return how late the events of `months` came, by topic: watermark, median, and a plot of their shares."""
+    found = lateness(platform.lake, months) if months else []
+    if not found:
+        return {}
+    plot = stacked_bars("How long after they happened events arrived", LABELS, [(t.topic, t.events) for t in found])
+    records = [
+        dg.TableRecord(
+            {
+                "topic": topic.topic,
+                "watermark": topic.watermark.isoformat(),
+                "median_late_s": topic.median_s,
+                **dict(zip(LABELS, topic.events, strict=True)),
+            }
+        )
+        for topic in found
+    ]
+    return {
+        "watermark": dg.MetadataValue.timestamp(max(topic.watermark for topic in found)),
+        "lateness": dg.MetadataValue.table(records=records),
+        "lateness_plot": image(plot, "lateness by topic"),
+    }
+
+
 def pictures(workflows: Iterable[Workflow]) -> dict[str, dg.MetadataValue]:
     """Return a picture of each workflow, by its id; of the first `MOST_PICTURES`, since a run's log keeps them.
 
     Dagster's UI draws no Mermaid in Markdown, but it lets an image through that lies in its own address.
     """
     return {
-        workflow.workflow_id: dg.MetadataValue.md(_picture(workflow))
+        workflow.workflow_id: image(to_svg(graph_of(workflow)), workflow.workflow_id)
         for workflow in islice((workflow for workflow in workflows if workflow.steps), MOST_PICTURES)
     }
-
-
-def _picture(workflow: Workflow) -> str:
-    drawn = b64encode(to_svg(graph_of(workflow)).encode()).decode()
-    return f"![{workflow.workflow_id}](data:image/svg+xml;base64,{drawn})"

@@ -1,12 +1,13 @@
 """The events' assets: the demonstration's stream into the landing zone, and what ingestion makes of what landed."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
 
-from dagster_project.metadata import accounting, table_spec, touched
+from dagster_project.metadata import accounting, table_spec, timeliness, touched
 from dagster_project.partitions import MONTHLY, ONE_RUN
 from dagster_project.platform import Platform
 from ingest.demonstration import land_demonstration
@@ -70,14 +71,26 @@ def ingestion(
     A file holds events of several months, so a run takes what is there and records every month that it touched.
     """
     platform.lake.ensure(LOGS)
+    begin = time.monotonic()
     done = ingest_landing(
         platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=platform.now()
     )
-    whole = {"batches": done.batches, "files": done.files, **accounting(done.records)}
+    rate = done.records.read / max(time.monotonic() - begin, 0.001)
+    whole = {
+        "batches": done.batches,
+        "files": done.files,
+        **accounting(done.records),
+        "records_per_second": round(rate),
+        "refused_share": done.records.rejected / done.records.read if done.records.read else 0.0,
+    }
     for spec in (EVENT_BUS, EVENT_DEAD_LETTER):
         metadata = touched(context, platform, spec, done.rows.get(spec.name, {}))
-        rules = {"rules": dg.MetadataValue.json(dict(done.rules))} if spec is EVENT_DEAD_LETTER else {}
-        yield dg.MaterializeResult(asset_key=spec.name, metadata={**metadata, **whole, **rules})
+        own = (
+            {"rules": dg.MetadataValue.json(dict(done.rules))}
+            if spec is EVENT_DEAD_LETTER
+            else timeliness(platform, done.rows.get(spec.name, {}))
+        )
+        yield dg.MaterializeResult(asset_key=spec.name, metadata={**metadata, **whole, **own})
 
 
 @dg.asset(deps=["registry_pack"], kinds={"python", "duckdb"}, owners=["team:platform"])
