@@ -171,6 +171,10 @@ def _run_batch(
         for judged in _chunks(judges.judge(parts), chunk):
             committer.commit(judged)
             log.info("ingested %s records", f"{committer.read:,}")
+    for file in files:
+        # Before the batch is closed: what is closed may be deleted.
+        if landing.put_back(batch_id, file):
+            log.warning("%s grew while it was read and is read again; name a file when it is complete", file.name)
     _close_batch(registry, batch_id, committer.accounts, committer.rows, now, records_read=committer.read)
     kept = {name for name, account in committer.accounts.items() if account.rejected}
     landing.release(batch_id, keep=kept)

@@ -144,6 +144,18 @@ class Landing:
                     (self.inbox / name).rename(place)
         return places
 
+    def put_back(self, batch_id: str, file: LandedFile) -> bool:
+        """Return whether a claimed file grew after it was named; it waits in the inbox again then.
+
+        Somebody still writes to it under its final name. What was read of it is a duplicate the next time, what came
+        behind is not lost.
+        """
+        place = self.claimed / batch_id / file.name
+        if not place.exists() or place.stat().st_size <= file.size_bytes or (self.inbox / file.name).exists():
+            return False
+        place.rename(self.inbox / file.name)
+        return True
+
     def release(self, batch_id: str, *, keep: set[str]) -> None:
         """Delete the batch's raw files but those in `keep`."""
         folder = self.claimed / batch_id

@@ -19,6 +19,7 @@ from ingest import records as records_module
 from ingest.commit import Accounting
 from ingest.decoding import read_plain
 from ingest.events import Ingestion
+from ingest.landing import Landing
 from ingest.reading import read_parts
 from ingest.records import Limits, Record
 from ingest.validation import Accepted
@@ -232,3 +233,28 @@ def test_integers_of_any_size_are_kept_or_refused_by_the_schema_alone(platform: 
     assert ingest(platform).records == Accounting(accepted=len(bodies))
     held = platform.lake.scan(EVENT_BUS).sort("event_id").collect()["payload"]
     assert [parse(payload)["body"]["n"] for payload in held] == [int(body) for body in bodies]
+
+
+class GrowingLanding(Landing):
+    """A landing zone in which somebody writes on to a file once it was claimed."""
+
+    more = lines(record("B"), record("C"))
+
+    def claim(self, batch_id: str, names: list[str]) -> dict[str, Path]:
+        places = super().claim(batch_id, names)
+        with places["log"].open("ab") as file:
+            file.write(self.more)
+        self.more = b""
+        return places
+
+
+@pytest.mark.parametrize("end", [len(line(record("A"))) + 1, 30], ids=["between records", "within a record"])
+def test_a_file_that_grows_while_it_is_read_loses_nothing(platform: Platform, end: int) -> None:
+    """A producer that forgot to rename when it was complete: the rest was deleted with the file."""
+    whole = lines(record("A"), record("B"), record("C"))
+    landing = GrowingLanding(platform.home.landing)
+    landing.more = whole[end:]
+    landing.put("log", whole[:end], received_at=RECEIVED_AT)
+    done = ingest(platform, landing=landing)
+    assert set(platform.lake.scan(EVENT_BUS).collect()["event_id"]) == {"A", "B", "C"}
+    assert_closed(platform, done.records)
