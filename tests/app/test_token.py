@@ -159,7 +159,9 @@ def test_a_token_comes_from_a_private_file_or_the_variable(
         assert CliRunner().invoke(act, ["--token-file", str(wrong)]).exit_code == 2
 
 
-@pytest.mark.parametrize("token", ["", "  ", "rwcm_nonsense", draw()])
+@pytest.mark.parametrize(
+    "token", ["", "  ", "rwcm_nonsense", draw()], ids=["empty", "blank", "malformed", "never issued"]
+)
 def test_a_command_without_a_good_token_does_nothing_and_echoes_nothing(
     home: Home, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
