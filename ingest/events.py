@@ -29,7 +29,7 @@ from registry.database import TABLES, Registry
 
 log = logging.getLogger("rwcm.ingest")
 
-CHUNK_RECORDS = 100_000
+CHUNK_RECORDS = 50_000
 """The most records that one commit appends."""
 
 CHUNK_BYTES = 64 << 20

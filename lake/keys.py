@@ -25,7 +25,7 @@ Hashes: TypeAlias = npt.NDArray[np.uint64]
 _FILE = np.uint64((1 << 20) - 1)
 """The bits of an entry that number a file."""
 
-_LARGEST_RUN = 4 << 20
+_LARGEST_RUN = 1 << 20
 """Entries beyond which runs are not merged: merging takes three times their 8 bytes in memory."""
 
 _READ_FILES = 64
