@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from lake.home import Home
 from lake.tables import ROLE, SCHEMA_REGISTRY, SKILL_NODE
 from registry.consistency import inconsistencies
-from registry.database import Registry
+from registry.database import Registry, engine_of
 from registry.documents import DocumentRefused, Fault, Workflow, read_document
 from registry.expressions import compile_template
 from registry.loader import PACK, load_pack
@@ -73,9 +73,9 @@ def _expressions(workflow: Workflow) -> int:
 @contextmanager
 def _registry(home: Home) -> Iterator[tuple[Registry, str]]:
     """Open the home's registry, or one that holds the shipped pack if the home has none yet."""
-    if home.registry_db.exists():
-        with closing(Registry.open(home.registry_db)) as registry:
-            yield registry, str(home.registry_db)
+    if home.has_registry:
+        with closing(Registry.open(home.registry)) as registry:
+            yield registry, engine_of(home.registry).url.render_as_string(hide_password=True)
         return
     with TemporaryDirectory() as folder, closing(Registry.open(Path(folder) / "registry.db")) as registry:
         load_pack(registry, PACK, actor="check", now=datetime.now(UTC))

@@ -1,6 +1,7 @@
 """How a command says no: one clear sentence, and an exit code that tells whose move it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -21,16 +22,26 @@ class Refused(click.ClickException):
         errors.print(f"rwcm: {self.message}", soft_wrap=True, markup=False)
 
 
+@contextmanager
+def refusing(*faults: type[Exception]) -> Iterator[None]:
+    """Turn `faults`, which a caller can mend, into what the command says.
+
+    For use within a command, whose modules are imported only when it is called: `rwcm --help` waits for none of them.
+    """
+    try:
+        yield
+    except faults as fault:
+        raise Refused(str(fault)) from fault
+
+
 def said_clearly(*faults: type[Exception]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that turns `faults`, which a caller can mend, into what the command says."""
+    """Return a decorator that does for a whole command what `refusing` does for a block."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
         def wrapped(*args: Any, **kwargs: Any) -> None:
-            try:
+            with refusing(*faults):
                 command(*args, **kwargs)
-            except faults as fault:
-                raise Refused(str(fault)) from fault
 
         return wrapped
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from app.console import show_progress
-from app.faults import Refused, said_clearly
+from app.faults import Refused, refusing, said_clearly
 from app.identity import given_token, open_registry, operator
 from lake.home import Home, HomeFault
 
@@ -37,11 +37,8 @@ def export(form: str, to: Path, dialect: str | None, as_json: bool) -> None:
     if dialect and form != "sql":
         raise Refused("--dialect is for --format sql; leave it out")
     show_progress()
-    with closing(open_registry()) as registry:
-        try:
-            rows = write(registry, form, to, dialect=dialect)
-        except TargetExists as fault:
-            raise Refused(str(fault)) from None
+    with refusing(TargetExists), closing(open_registry()) as registry:
+        rows = write(registry, form, to, dialect=dialect)
     click.echo(json.dumps(rows) if as_json else f"wrote {sum(rows.values()):,} rows of {len(rows)} tables to {to}")
 
 
@@ -71,15 +68,13 @@ def import_(path: Path, form: str | None, token_file: Path | None, as_json: bool
 
     show_progress()
     now = datetime.now(UTC)
-    with closing(Registry.open(Home.from_environment().prepare().registry_db)) as registry:
+    refused = refusing(FormRefused, UnknownForm, Denied, InvalidToken)
+    with refused, closing(Registry.open(Home.from_environment().prepare().registry)) as registry:
 
         def principal() -> Principal:
             return authenticate(registry, given_token(token_file), now=now)
 
-        try:
-            done = take(registry, path, form=form, operator=operator(), principal=principal, now=now)
-        except (FormRefused, UnknownForm, Denied, InvalidToken) as fault:
-            raise Refused(str(fault)) from None
+        done = take(registry, path, form=form, operator=operator(), principal=principal, now=now)
     if as_json:
         click.echo(json.dumps(vars(done) | {"rows": dict(done.rows)}))
     elif done.is_restore:

@@ -1,7 +1,6 @@
 """`rwcm registry`: packs, drafts, versions; what is governed, who changed it and how to take it back."""
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 
 from app.commands.forms import export, import_, schema
 from app.console import show_progress, table
-from app.faults import Refused, said_clearly
+from app.faults import refusing, said_clearly
 from app.identity import TOKEN_VARIABLE, acting, open_registry, operator
 from lake.home import Home, HomeFault
 
@@ -52,15 +51,6 @@ _token_file = click.option(
 )
 
 
-@contextmanager
-def _refusing(*faults: type[Exception]) -> Iterator[None]:
-    """Say faults that a caller can mend in a sentence; the modules that raise them are imported by then."""
-    try:
-        yield
-    except faults as fault:
-        raise Refused(str(fault)) from None
-
-
 @registry.command()
 @click.argument("pack", type=click.Path(path_type=Path, file_okay=False), required=False)
 @click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
@@ -76,7 +66,7 @@ def load(pack: Path | None, dry_run: bool, token_file: Path | None) -> None:
     from registry.packs import PackRefused
 
     show_progress()
-    with _refusing(PackRefused):
+    with refusing(PackRefused):
         if pack is None or pack.resolve() == PACK.resolve():
             _load_shipped(is_rehearsal=dry_run)
         else:
@@ -144,7 +134,7 @@ def submit(
     from registry.publication import submit_all
     from registry.versions import KINDS
 
-    with _refusing(DocumentRefused):
+    with refusing(DocumentRefused):
         faults: list[Fault] = []
         incoming = []
         for path in files:
@@ -197,7 +187,7 @@ def show(object_id: str, version: str | None, kind: str | None, as_json: bool) -
     from registry.objects import NotRegistered
     from registry.versions import document_of, history
 
-    with _refusing(NotRegistered, Ambiguous), closing(open_registry()) as opened, opened.read() as connection:
+    with refusing(NotRegistered, Ambiguous), closing(open_registry()) as opened, opened.read() as connection:
         found = find_kind(connection, object_id, kind)
         document = document_of(connection, found, object_id, version)
         versions = {item.version: item for item in history(connection, found, object_id)}
@@ -218,7 +208,7 @@ def history(object_id: str, kind: str | None, as_json: bool) -> None:
     from registry.objects import NotRegistered
     from registry.versions import history as versions_of
 
-    with _refusing(NotRegistered, Ambiguous), closing(open_registry()) as opened, opened.read() as connection:
+    with refusing(NotRegistered, Ambiguous), closing(open_registry()) as opened, opened.read() as connection:
         versions = versions_of(connection, find_kind(connection, object_id, kind), object_id)
     if as_json:
         _echo_json([_version_as_json(version) for version in versions])
@@ -260,7 +250,7 @@ def diff(
 
     if (object_id is None) == (proposal is None) or len(versions) > 2:
         raise click.UsageError("name an object and at most two versions, or --proposal ID")
-    refused = _refusing(NotRegistered, Ambiguous, DocumentRefused, ProposalClosed)
+    refused = refusing(NotRegistered, Ambiguous, DocumentRefused, ProposalClosed)
     with refused, closing(open_registry()) as opened, opened.read() as connection:
         if object_id is None:
             shown = diff_proposal(connection, str(proposal), now=datetime.now(UTC))
@@ -298,7 +288,7 @@ def rollback(
     from registry.objects import NotRegistered
     from registry.publication import rollback as roll_back
 
-    with _refusing(NotRegistered, Ambiguous, DocumentRefused):
+    with refusing(NotRegistered, Ambiguous, DocumentRefused):
         with registry.read() as connection:
             found = find_kind(connection, object_id, kind)
         now = datetime.now(UTC)

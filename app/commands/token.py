@@ -13,11 +13,9 @@ from typing import IO, TYPE_CHECKING, Literal
 import click
 
 from app.console import table
-from app.faults import Refused, said_clearly
+from app.faults import Refused, refusing, said_clearly
 from app.identity import TOKEN_VARIABLE, open_registry, operator
 from lake.home import HomeFault
-from registry.objects import NotRegistered
-from registry.tokens import TokenRefused, is_token, issue_token, list_tokens, revoke_tokens
 
 if TYPE_CHECKING:
     from registry.tokens import Listed
@@ -49,12 +47,19 @@ def token() -> None:
     default=None,
     help="New file for it, readable by you alone.",
 )
-@said_clearly(HomeFault, NotRegistered, TokenRefused)
+@said_clearly(HomeFault)
 def issue(
     role_id: str, subject_id: str, subject_type: Literal["person", "agent"], days: int | None, to: Path | None
 ) -> None:
     """Issue a token and print it, once: only its hash is kept."""
-    with closing(open_registry()) as registry, _private(to) if to else nullcontext(sys.stdout) as place:
+    from registry.objects import NotRegistered
+    from registry.tokens import TokenRefused, issue_token
+
+    with (
+        refusing(NotRegistered, TokenRefused),
+        closing(open_registry()) as registry,
+        _private(to) if to else nullcontext(sys.stdout) as place,
+    ):
         issued = issue_token(
             registry,
             subject_id=subject_id,
@@ -77,6 +82,8 @@ def issue(
 @said_clearly(HomeFault)
 def list_(as_json: bool) -> None:
     """List all tokens, never their secret: who acts in which role, until when, and which are due for rotation."""
+    from registry.tokens import list_tokens
+
     with closing(open_registry()) as registry:
         listed = list_tokens(registry, now=datetime.now(UTC))
     if as_json:
@@ -92,14 +99,17 @@ def list_(as_json: bool) -> None:
 @click.argument("token_id", required=False)
 @click.option("--subject", "subject_id", default=None, metavar="ID", help="Those of a person or agent.")
 @click.option("--role", "role_id", default=None, metavar="ROLE", help="Those that act in a role.")
-@said_clearly(HomeFault, NotRegistered, TokenRefused)
+@said_clearly(HomeFault)
 def revoke(token_id: str | None, subject_id: str | None, role_id: str | None) -> None:
     """Revoke a token by its id, or all that fit what is given; they end at once."""
+    from registry.objects import NotRegistered
+    from registry.tokens import TokenRefused, is_token, revoke_tokens
+
     if token_id is not None and is_token(token_id):
         raise Refused(
             "that is a token, and now in your shell's history; give its id instead: rwcm token list shows whose it is"
         )
-    with closing(open_registry()) as registry:
+    with refusing(NotRegistered, TokenRefused), closing(open_registry()) as registry:
         revoked = revoke_tokens(
             registry,
             token_id=token_id,

@@ -7,10 +7,8 @@ from pathlib import Path
 import click
 
 from app.console import errors
-from app.faults import EXIT_REFUSED, said_clearly
+from app.faults import EXIT_REFUSED, refusing, said_clearly
 from lake.home import Home, HomeFault
-from registry.documents import DocumentRefused
-from registry.objects import NotRegistered
 
 FORMATS = ("text", "mermaid", "bpmn", "svg")
 
@@ -25,12 +23,15 @@ def workflow() -> None:
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="What to write.")
 @click.option("--version", default=None, help="A version that was current once; by default the current one.")
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), default=None, help="File to write instead.")
-@said_clearly(HomeFault, NotRegistered, DocumentRefused, OSError)
+@said_clearly(HomeFault, OSError)
 def show(workflow_id: str, form: str, version: str | None, to: Path | None) -> None:
     """Draw a workflow: its steps, conditions, waits and ways out."""
     from app.pictures import picture
+    from registry.documents import DocumentRefused
+    from registry.objects import NotRegistered
 
-    text = picture(Home.from_environment(), workflow_id, version, form)
+    with refusing(NotRegistered, DocumentRefused):
+        text = picture(Home.from_environment(), workflow_id, version, form)
     if to is None:
         click.echo(text, nl=False)
     else:

@@ -260,6 +260,13 @@ def test_every_command_explains_itself(tmp_path: Path, command: list[str]) -> No
     assert "Usage:" in done.stdout
 
 
+def test_help_waits_for_no_database_and_no_data_frames() -> None:
+    """Every command, and every completion in a shell, would take a second longer."""
+    code = "import sys, app.cli; print({'sqlalchemy', 'polars', 'pydantic'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("command", [["status"], ["query", "select 1"]])
 def test_looking_does_not_start_the_orchestrator(world: Home, command: list[str]) -> None:
     """Every look at a home would cost seconds."""

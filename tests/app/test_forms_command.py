@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from app.cli import main
 from app.commands import forms
-from lake.home import Home
+from lake.home import REGISTRY_URL, Home
 from registry.api_schemas import KINDS, api_schema
 from registry.database import Registry
 from registry.forms import transfer
@@ -45,6 +45,19 @@ def test_an_export_restores_another_home(
     done = rwcm("import", path)
     assert (done.exit_code, done.stdout.startswith("restored ")) == (0, True), done.output
     assert rwcm("history", "WF-FIN-001").stdout == _history(home, monkeypatch)
+
+
+def test_a_restore_goes_into_the_database_that_is_named(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would fill a file that nothing reads, and the registry in use would stay empty after a disaster."""
+    path = tmp_path / "out.json"
+    assert rwcm("export", "--format", "json", "--to", path).exit_code == 0
+    monkeypatch.setenv("RWCM_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv(REGISTRY_URL, f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    assert rwcm("import", path).exit_code == 0
+    assert "1.3.0" in rwcm("history", "WF-FIN-001").stdout
+    assert not Home(tmp_path / "other").registry_db.exists()
 
 
 def _history(home: Home, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
+from lake.home import REGISTRY_URL
+from registry.database import Registry
 from registry.loader import PACK
 
 
@@ -67,3 +69,15 @@ def test_a_file_that_is_not_there_is_said_in_one_sentence(document: dict[str, An
     done = CliRunner().invoke(main, ["workflow", "check", str(tmp_path / "no.json")])
     assert done.exit_code == 2
     assert "no.json" in done.stderr
+
+
+def test_a_workflow_is_held_against_the_database_that_is_named(
+    document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the shipped pack has and the registry in use lacks would pass here and be refused there."""
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    Registry.open(url).close()
+    monkeypatch.setenv(REGISTRY_URL, url)
+    done = check(tmp_path, document)
+    assert done.exit_code == 2
+    assert "there is no skill SK-OCR-001" in done.stderr
