@@ -5,6 +5,7 @@ wherever a double's shortest form is that value and goes on where RFC 8785 stops
 of any length keep every digit.
 """
 
+import codecs
 import hashlib
 import json
 import re
@@ -25,18 +26,31 @@ MAX_BYTES = 8 * 1024 * 1024
 """How long a text may be: looked at before it is parsed, since parsing takes many times its size in memory."""
 
 
+_SAVE_AS_UTF8 = "save it as UTF-8 without a byte order mark"
+_FIXES = {
+    "not_json": "write it as JSON (RFC 8259) in UTF-8",
+    "duplicate_key": "keep one of them",
+    "bad_number": f"write a finite number, with an exponent up to {_MAX_EXPONENT:,}, or a text",
+    "bad_text": "take it out",
+    "too_deep": f"nest it less; {_MAX_DEPTH} levels are taken",
+    "too_large": "split it, or refer to large content by its address",
+}
+
+
 class JsonFault(ValueError):
     """A text that is not JSON as this platform takes it.
 
     Attributes:
         rule: `not_json`, `duplicate_key`, `bad_number`, `bad_text`, `too_deep` or `too_large`.
         path: where in the document, as a JSON pointer, as far as it is known.
+        fix: the way out.
     """
 
-    def __init__(self, rule: str, message: str, path: str = "") -> None:
+    def __init__(self, rule: str, message: str, path: str = "", *, fix: str | None = None) -> None:
         super().__init__(message)
         self.rule = rule
         self.path = path
+        self.fix = fix or _FIXES[rule]
 
 
 def parse(text: str | bytes, *, max_bytes: int = MAX_BYTES) -> Any:
@@ -60,7 +74,7 @@ def parse(text: str | bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     except RecursionError:
         raise JsonFault("too_deep", "nested deeper than the parser goes") from None
     except json.JSONDecodeError as error:
-        raise no_json(error.msg, error.pos) from None
+        raise no_json(error.msg, error.pos) if decoded.strip() else JsonFault("not_json", "it is empty") from None
     _refuse_unfit(value, decoded)
     return value
 
@@ -93,12 +107,16 @@ def decode(content: bytes) -> str:
     Raises:
         JsonFault: it is in another encoding, or cut within a character.
     """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise JsonFault("bad_text", "it is UTF-16", fix=_SAVE_AS_UTF8)
+    if content.startswith(codecs.BOM_UTF8):
+        raise JsonFault("not_json", "it begins with a byte order mark", fix=_SAVE_AS_UTF8)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         if error.reason == "unexpected end of data":
             raise JsonFault("not_json", "it ends within a character") from None
-        raise JsonFault("bad_text", f"byte {error.start} is not UTF-8") from None
+        raise JsonFault("bad_text", f"byte {error.start} is not UTF-8", fix=_SAVE_AS_UTF8) from None
 
 
 def canonical(value: Any) -> str:
@@ -176,7 +194,7 @@ def _path_of_duplicate(text: str, start: int) -> str | None:
 
 def no_json(problem: str, position: int) -> JsonFault:
     """Return the fault of a text that is no JSON from `position` on."""
-    return JsonFault("not_json", f"{problem} at character {position}")
+    return JsonFault("not_json", f"{problem.removesuffix(' at')} at character {position}")
 
 
 def _decimal(text: str) -> Decimal:

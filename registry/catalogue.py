@@ -95,7 +95,7 @@ def recognise(text: str | bytes, *, name: str) -> type[Document]:
     try:
         value = parse(text)
     except JsonFault as fault:
-        raise DocumentRefused([Fault(name, fault.path, str(fault), "write it as JSON (RFC 8259) in UTF-8")]) from None
+        raise DocumentRefused([Fault(name, fault.path, str(fault), fault.fix)]) from None
     members = value.keys() if isinstance(value, dict) else set()
     for object_type, mark in _MARKS.items():
         if mark in members:

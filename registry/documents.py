@@ -470,7 +470,7 @@ def read_document(kind: type[D], text: str | bytes, *, name: str) -> Received[D]
     try:
         value = parse(text)
     except JsonFault as fault:
-        raise DocumentRefused([Fault(name, fault.path, str(fault), "write it as JSON (RFC 8259) in UTF-8")]) from None
+        raise DocumentRefused([Fault(name, fault.path, str(fault), fault.fix)]) from None
     try:
         body = kind.model_validate(value)
     except ValidationError as error:
@@ -484,5 +484,7 @@ def _fault(kind: type[Document], name: str, detail: Mapping[str, Any]) -> Fault:
         return Fault(name, path, "is missing", "add it")
     if detail["type"] == "extra_forbidden":
         return Fault(name, path, f"is no member of a {kind.__name__}", "remove it or correct its name")
+    if detail["type"] in ("model_type", "dict_type"):
+        return Fault(name, path, "is no JSON object", "write {...}")
     message = detail["msg"].removeprefix("Value error, ")
     return Fault(name, path, f"does not fit: {message}", "correct the value")

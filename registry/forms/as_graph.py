@@ -162,7 +162,7 @@ def read(path: Path) -> Sheets:
                 else:
                     _take_edge(item, place, stated, faults)
     except JsonFault as fault:
-        faults.refuse(f"{place} {fault.path}".strip(), str(fault), "write it as JSON (RFC 8259) in UTF-8")
+        faults.refuse(f"{place} {fault.path}".strip(), str(fault), fault.fix)
     faults.settle()
     _compare(sheets, stated, path.name, faults)
     faults.settle()

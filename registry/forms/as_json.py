@@ -78,7 +78,7 @@ def read(path: Path) -> Sheets:
             _take(value, text, f"{path.name} element {number}", sheets, faults)
     except JsonFault as fault:
         where = f"{path.name} element {number + 1} {fault.path}" if fault.path else path.name
-        faults.refuse(where, str(fault), "write it as JSON (RFC 8259) in UTF-8")
+        faults.refuse(where, str(fault), fault.fix)
     faults.settle()
     return sheets
 

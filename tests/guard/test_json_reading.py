@@ -57,6 +57,25 @@ def test_what_the_standard_does_not_know_is_refused(text: str) -> None:
         msgspec.json.decode(text.encode())
 
 
+@pytest.mark.parametrize(
+    ("content", "problem", "fix"),
+    [
+        (b"\xef\xbb\xbf{}", "it begins with a byte order mark", "save it as UTF-8 without a byte order mark"),
+        ("{}".encode("utf-16"), "it is UTF-16", "save it as UTF-8 without a byte order mark"),
+        ('{"a":"ü"}'.encode("latin-1"), "byte 6 is not UTF-8", "save it as UTF-8 without a byte order mark"),
+        (b" \n", "it is empty", "write it as JSON (RFC 8259) in UTF-8"),
+        (b"[" * 300 + b"]" * 300, "nested deeper than 200 levels", "nest it less; 200 levels are taken"),
+        (b'{"a":1,"a":2}', "the key 'a' stands twice in one object", "keep one of them"),
+        (b'"\x01"', "Invalid control character at character 1", "write it as JSON (RFC 8259) in UTF-8"),
+    ],
+)
+def test_a_refusal_names_the_way_out_of_this_fault(content: bytes, problem: str, fix: str) -> None:
+    """Whoever is told to write UTF-8 because a document nests too deep looks in the wrong place."""
+    with pytest.raises(JsonFault) as caught:
+        parse(content)
+    assert (str(caught.value), caught.value.fix) == (problem, fix)
+
+
 def float_like(value: Any) -> Any:
     return json.loads(json.dumps(value, default=float))
 

@@ -143,7 +143,7 @@ def test_csv_as_spreadsheets_write_it_is_taken(
         ('[{"table":"role","row":{}}', "in.json: Expecting"),
         ("[]x", "in.json: Extra data"),
         ('["\xff"]'.encode("latin-1"), "in.json: byte 2 is not UTF-8"),
-        ("[]".encode("utf-16"), "in.json: byte 0 is not UTF-8"),
+        ("[]".encode("utf-16"), "in.json: it is UTF-16"),
     ],
     ids=lambda given: ascii(given)[:40],
 )
