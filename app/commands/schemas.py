@@ -1,22 +1,19 @@
 """`rwcm schemas`: the topics' schemas, what may follow them, who reads them, and types for those who do."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from app.console import table
-from app.faults import Refused, said_clearly
+from app.faults import Refused, refusing
 from app.identity import acting, open_registry
-from guard.canonical import JsonFault, parse
 from lake.home import HomeFault
-from registry.compatibility import Mode, SchemaRefused
-from registry.documents import DocumentRefused
-from registry.objects import NotRegistered
 
 if TYPE_CHECKING:
     from registry.database import Registry
@@ -25,7 +22,26 @@ if TYPE_CHECKING:
     from registry.schemas import SchemaVersion
 
 FORMATS = click.Choice(["json", "avro"])
+MODES = (
+    *("none", "backward", "forward", "full"),
+    *("backward_transitive", "forward_transitive", "full_transitive"),
+)
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+
+
+def _said_clearly(command: Callable[..., None]) -> Callable[..., None]:
+    """Say in a sentence what the caller can mend, without an import of the registry for --help."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from registry.compatibility import SchemaRefused
+        from registry.documents import DocumentRefused
+        from registry.objects import NotRegistered
+
+        with refusing(HomeFault, NotRegistered, SchemaRefused, DocumentRefused):
+            command(*args, **kwargs)
+
+    return wrapped
 
 
 @click.group()
@@ -38,7 +54,7 @@ def schemas() -> None:
 
 @schemas.command("list")
 @_AS_JSON
-@said_clearly(HomeFault)
+@_said_clearly
 def list_(as_json: bool) -> None:
     """List the topics with their latest version and what the next one must be."""
     from registry.schemas import schema_versions
@@ -56,7 +72,7 @@ def list_(as_json: bool) -> None:
 @schemas.command()
 @click.argument("subject")
 @click.option("--version", type=click.IntRange(1), default=None, help="Version; by default the latest.")
-@said_clearly(HomeFault, NotRegistered)
+@_said_clearly
 def show(subject: str, version: int | None) -> None:
     """Print a version of a topic's schema as JSON."""
     with closing(open_registry()) as registry:
@@ -70,7 +86,7 @@ def show(subject: str, version: int | None) -> None:
 @click.option("--to", "new", type=click.IntRange(1), default=None, help="Version; by default the latest.")
 @click.option("--file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="New schema to compare.")
 @_AS_JSON
-@said_clearly(HomeFault, NotRegistered, SchemaRefused)
+@_said_clearly
 def diff(subject: str, old: int | None, new: int | None, file: Path | None, as_json: bool) -> None:
     """Say what the step between two versions is, and why.
 
@@ -103,7 +119,7 @@ def diff(subject: str, old: int | None, new: int | None, file: Path | None, as_j
 )
 @click.option("--format", "language", type=FORMATS, default="json", show_default=True, help="Language of the file.")
 @_AS_JSON
-@said_clearly(HomeFault, NotRegistered, SchemaRefused)
+@_said_clearly
 def check(subject: str | None, file: Path | None, language: Literal["json", "avro"], as_json: bool) -> None:
     """Check versions and consumers; exit 1 if one does not fit, for CI.
 
@@ -128,10 +144,10 @@ def check(subject: str | None, file: Path | None, language: Literal["json", "avr
 @click.argument("subject")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--format", "language", type=FORMATS, default="json", show_default=True, help="Language of the schema.")
-@click.option("--compatibility", type=click.Choice(list(Mode)), default=None, help="What the version after must be.")
+@click.option("--compatibility", type=click.Choice(MODES), default=None, help="What the version after must be.")
 @click.option("--content-model", type=click.Choice(["strict", "lenient"]), default=None, help="See docs/schemas.md.")
 @acting
-@said_clearly(HomeFault, SchemaRefused, DocumentRefused)
+@_said_clearly
 def register(
     subject: str,
     file: Path,
@@ -173,7 +189,7 @@ def register(
 @click.argument("subject")
 @click.option("--versions", required=True, metavar="N,N", help="Versions that it takes, such as 1,2.")
 @acting
-@said_clearly(HomeFault, NotRegistered)
+@_said_clearly
 def subscribe(consumer: str, subject: str, versions: str, principal: "Principal", registry: "Registry") -> None:
     """Declare which versions of the topic SUBJECT a CONSUMER (a workflow, or a system outside) takes.
 
@@ -199,7 +215,7 @@ def subscribe(consumer: str, subject: str, versions: str, principal: "Principal"
     help="Folder for the package; its wheel is in dist/.",
 )
 @_AS_JSON
-@said_clearly(HomeFault)
+@_said_clearly
 def generate(folder: Path, as_json: bool) -> None:
     """Generate client types: pydantic models, OpenAPI, Avro schemas, and a wheel of them for your package repository.
 
@@ -250,6 +266,7 @@ def _model(version: "SchemaVersion") -> str:
 
 
 def _version(registry: "Registry", subject: str, number: int | None) -> "SchemaVersion":
+    from registry.objects import NotRegistered
     from registry.schemas import schema_versions
 
     with registry.read() as connection:
@@ -263,12 +280,18 @@ def _version(registry: "Registry", subject: str, number: int | None) -> "SchemaV
 
 
 def _read(file: Path) -> Any:
+    from guard.canonical import JsonFault, parse
+    from registry.documents import DocumentRefused
+    from registry.packs import read_file
+
+    faults: list[Any] = []
+    content = read_file(file, faults)
+    if content is None:
+        raise DocumentRefused(faults)
     try:
-        return parse(file.read_bytes())
+        return parse(content)
     except JsonFault as fault:
-        raise Refused(f"{file} is no JSON: {fault}") from None
-    except OSError as fault:
-        raise Refused(f"{file} cannot be read: {fault.strerror}") from None
+        raise Refused(f"{file} {fault.path or '/'}: {fault}; {fault.fix}") from None
 
 
 def _pretty(value: Any) -> str:

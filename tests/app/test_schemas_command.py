@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
+from app.commands.schemas import MODES
 from lake.home import Home
+from registry.compatibility import Mode
 from registry.consumers import allowlists
 from registry.database import Registry
 from registry.loader import PACK, load_pack
@@ -30,6 +32,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     registry.close()
     monkeypatch.setenv("RWCM_HOME", str(made.root))
     return made
+
+
+def test_the_modes_that_are_offered_are_those_there_are() -> None:
+    """They are written out so that --help needs no heavy import; they must not drift."""
+    assert tuple(Mode) == MODES
 
 
 def schemas(*arguments: str) -> Result:
@@ -137,7 +144,7 @@ def test_a_schema_is_proposed_once_and_a_break_is_refused(
         (("show", "nowhere"), "no topic nowhere"),
         (("show", TOPIC, "--version", "7"), "in version 7"),
         (("check", "--file", "{file}"), "--file needs --subject"),
-        (("check", "--subject", TOPIC, "--file", "{file}"), "is no JSON"),
+        (("check", "--subject", TOPIC, "--file", "{file}"), "write it as JSON"),
         (("check", "--subject", "nowhere"), "no topic nowhere"),
         (("register", TOPIC, "{file}"), "RWCM_TOKEN"),
     ],
