@@ -32,11 +32,12 @@ from registry.proposals import (
     queue,
     require,
 )
-from registry.updates import UPDATE, updated
+from registry.updates import RETIREMENT, UPDATE, is_update, retired, retirement, updated
 from registry.versions import (
     PUBLICATION,
     ROLLBACK,
     NewVersion,
+    current,
     current_numbers,
     currents,
     document_of,
@@ -151,17 +152,35 @@ def submit_all(
             else queue(connection, proposals, now=now)
         )
     return [
-        Submitted(
-            proposal_id,
-            one.received.body.spec.name,
-            one.received.body.object_id,
-            one.version,
-            one.change,
-            one.comparison,
-            is_new,
-        )
-        for one, (proposal_id, is_new) in zip(drafts, queued, strict=True)
+        _submitted(one, proposal_id, is_new=is_new) for one, (proposal_id, is_new) in zip(drafts, queued, strict=True)
     ]
+
+
+def retire(registry: Registry, workflow_id: str, *, reason: str, principal: Principal, now: datetime) -> Submitted:
+    """Queue the end of a workflow: once it is published, nothing starts it; what it did stays, and what runs ends.
+
+    Only workflows have a state that says so. A policy ends by its `effective_to`.
+
+    Raises:
+        NotRegistered: there is no such workflow.
+        DocumentRefused: it is retired already.
+        Denied: the principal may not propose it.
+    """
+    with recorded_denials(registry, now=now), registry.transaction() as connection:
+        holds = current(connection, Workflow, workflow_id)
+        faults: list[Fault] = []
+        drafts = draft(connection, [retired(holds, name=workflow_id)], faults, now=now)
+        if faults:
+            raise DocumentRefused(sorted(set(faults)))
+        (one,) = drafts
+        _check(connection, principal, "propose", drafts, now)
+        proposal = replace(
+            _proposal(one, {"source": RETIREMENT, "reason": reason}, 1, principal.subject_id),
+            proposal_type=RETIREMENT,
+            body=retirement(workflow_id, holds.version),
+        )
+        ((proposal_id, is_new),) = queue(connection, [proposal], now=now)
+    return _submitted(one, proposal_id, is_new=is_new)
 
 
 def propose_document(
@@ -191,6 +210,11 @@ def propose_document(
         raise DocumentRefused(sorted(set(faults)))
     ((_, is_new),) = queue(connection, [_proposal(drafts[0], provenance, confidence, proposed_by)], now=now)
     return is_new
+
+
+def _submitted(one: Draft[Any], publication_id: str, *, is_new: bool) -> Submitted:
+    body: Document = one.received.body
+    return Submitted(publication_id, body.spec.name, body.object_id, one.version, one.change, one.comparison, is_new)
 
 
 def _proposal(
@@ -349,12 +373,13 @@ def _what(object_id: str, version: str | None) -> str:
 
 
 def _document(connection: sa.Connection, proposal: Queued) -> Received[Any]:
-    if proposal.body.get("type") == UPDATE:
+    if is_update(proposal.body):
         return updated(connection, proposal)
     object_type = _TYPES.get(proposal.proposal_type)
     if object_type is None:
         problem = f"nothing publishes a {proposal.proposal_type} of this form"
-        fix = f"propose a whole document ({', '.join(_TYPES)}), or a parameter of a step by {UPDATE}"
+        documents = ", ".join(_TYPES)
+        fix = f"propose a whole document ({documents}), a parameter by {UPDATE}, or an end by {RETIREMENT}"
         raise ProposalClosed(proposal.publication_id, "form", problem, fix)
     return read_document(kind_of(object_type), canonical(proposal.body), name=f"proposal {proposal.publication_id}")
 

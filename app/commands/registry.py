@@ -11,7 +11,7 @@ import click
 from app.commands.forms import export, import_, schema
 from app.console import show_progress, table
 from app.faults import refusing, said_clearly
-from app.identity import TOKEN_VARIABLE, acting, open_registry, operator
+from app.identity import TOKEN_VARIABLE, acting, given_token, open_registry, operator
 from lake.home import Home, HomeFault
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from registry.publication import Submitted
     from registry.versions import Version
 
+DECISIONS = (
+    *("pending", "approved", "rejected", "merged", "expired"),
+    *("canary", "published", "rolled_back"),
+)
 KINDS = ("role", "skill", "permission", "agent", "ontology", "policy", "schema", "workflow")
 _SHOWN = 20
 _kind = click.option(
@@ -149,6 +153,10 @@ def submit(
         if faults:
             raise DocumentRefused(faults)
         drafts = submit_all(registry, documents, principal=principal, now=datetime.now(UTC))
+    _echo_submitted(drafts, as_json=as_json)
+
+
+def _echo_submitted(drafts: "Sequence[Submitted]", *, as_json: bool) -> None:
     if as_json:
         _echo_json([_draft_as_json(draft) for draft in drafts])
         return
@@ -300,17 +308,53 @@ def rollback(
 
 
 @registry.command()
-@click.option("--decision", default=None, help="Only those that stand there, such as pending; all by default.")
+@click.argument("workflow_id")
+@click.option("--reason", required=True, help="Why; it stands in the history.")
+@_json
+@acting
+def retire(workflow_id: str, reason: str, as_json: bool, registry: "Registry", principal: "Principal") -> None:
+    """Propose that a workflow ends: once that is published, nothing starts it any more.
+
+    Its versions, steps and runs stay, episodes that run end as they would. Needs a token.
+    """
+    from registry.documents import DocumentRefused
+    from registry.objects import NotRegistered
+    from registry.publication import retire as propose
+
+    with refusing(NotRegistered, DocumentRefused):
+        done = propose(registry, workflow_id, reason=reason, principal=principal, now=datetime.now(UTC))
+    _echo_submitted([done], as_json=as_json)
+
+
+@registry.command()
+@click.option("--decision", type=click.Choice(DECISIONS), default=None, help="Only those that stand there.")
+@click.option("--mine", is_flag=True, help="Only those whose next step you may take; needs a token.")
+@_token_file
 @_json
 @said_clearly(HomeFault)
-def proposals(decision: str | None, as_json: bool) -> None:
-    """List the publication queue, the oldest proposal first; rwcm registry diff --proposal shows one."""
-    from registry.proposals import proposals as queue
+def proposals(decision: str | None, mine: bool, token_file: Path | None, as_json: bool) -> None:
+    """List the publication queue, the oldest proposal first, and what each waits for.
 
-    with closing(open_registry()) as opened, opened.read() as connection:
-        found = queue(connection, decision=decision)
+    rwcm registry diff --proposal ID shows one as a review. Gates and reviewers decide; no command goes round them.
+    """
+    from registry.access import InvalidToken, authenticate
+    from registry.permissions import load_permissions
+    from registry.proposals import proposals as queue
+    from registry.reviews import is_up_to, next_step
+
+    now = datetime.now(UTC)
+    with refusing(InvalidToken), closing(open_registry()) as opened:
+        principal = authenticate(opened, given_token(token_file), now=now) if mine else None
+        with opened.read() as connection:
+            permissions = load_permissions(connection, now=now)
+            found = [
+                item
+                for item in queue(connection, decision=decision)
+                if principal is None or is_up_to(connection, item, principal, permissions, now=now)
+            ]
+    steps = [next_step(item, permissions, now=now) for item in found]
     if as_json:
-        _echo_json([_proposal_as_json(item) for item in found])
+        _echo_json([_proposal_as_json(item) | {"next": step} for item, step in zip(found, steps, strict=True)])
         return
     rows = [
         (
@@ -321,11 +365,15 @@ def proposals(decision: str | None, as_json: bool) -> None:
             item.decision,
             item.proposed_by,
             f"{item.expires_at:%Y-%m-%d}",
+            step,
         )
-        for item in found
+        for item, step in zip(found, steps, strict=True)
     ]
-    heading = ("proposal", "type", "object", "replaces", "decision", "by", "expires")
-    click.echo(_columns([heading, *rows]) if rows else "the queue is empty")
+    heading = ("proposal", "type", "object", "replaces", "decision", "by", "expires", "next")
+    click.echo(_columns([heading, *rows]) if rows else _NOTHING[mine or decision is not None])
+
+
+_NOTHING = {False: "the queue is empty", True: "no such proposal is in the queue"}
 
 
 def _columns(rows: "Sequence[tuple[str, ...]]") -> str:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
+from app.commands.registry import DECISIONS
 from guard.canonical import parse
 from lake.home import Home
 from lake.tables import PUBLICATION_QUEUE, WORKFLOW
@@ -60,8 +61,8 @@ def stricter(folder: Path, value: float = 0.04) -> Path:
     return path
 
 
-def make_current(home: Home, publication_id: str) -> None:
-    """Approve and publish a draft as the rooms that decide would."""
+def approve(home: Home, publication_id: str) -> None:
+    """Approve a draft as the rooms that decide would."""
     now = datetime.now(UTC)
     registry = Registry.open(home.registry_db)
     with registry.transaction() as connection:
@@ -74,7 +75,14 @@ def make_current(home: Home, publication_id: str) -> None:
             decided_by="rita",
             now=now,
         )
-    publish(registry, publication_id, principal=Principal("ada", "person", "QA-M-001"), now=now)
+    registry.close()
+
+
+def make_current(home: Home, publication_id: str) -> None:
+    """Approve a draft and publish it."""
+    approve(home, publication_id)
+    registry = Registry.open(home.registry_db)
+    publish(registry, publication_id, principal=Principal("ada", "person", "QA-M-001"), now=datetime.now(UTC))
     registry.close()
 
 
@@ -177,6 +185,46 @@ def test_a_rollback_makes_a_new_version(home: Home, tmp_path: Path) -> None:
     assert done.stdout == "WF-FIN-001 1.5.0 is current, with the content of 1.3.0; it replaced 1.4.0\n"
     assert "rollback to 1.3.0: too strict" in rwcm("history", "WF-FIN-001").stdout
     assert Registry.open(home.registry_db).frame(WORKFLOW)["version"].to_list() == ["1.5.0"]
+
+
+def test_the_end_of_a_workflow_is_proposed(home: Home, tmp_path: Path) -> None:
+    """And reviewed as any change; what runs it goes on until it is published."""
+    (queued,) = told("retire", "WF-FIN-001", "--reason", "unused", token=token(home, "FA-D-001"))
+    assert (queued["version"], queued["change"]) == ("2.0.0", "major")
+    assert rwcm("diff", "--proposal", queued["publication_id"]).stdout.splitlines() == [
+        "WF-FIN-001  1.3.0 -> 2.0.0  major",
+        "~ status  active -> retired  [major: what starts it is no longer answered]",
+    ]
+    assert [item["state"] for item in told("list", "workflow")] == ["active"]
+    make_current(home, queued["publication_id"])
+    assert [item["state"] for item in told("list", "workflow")] == ["retired"]
+    again = rwcm("retire", "WF-FIN-001", "--reason", "unused", token=token(home, "FA-D-001"))
+    assert (again.exit_code, "already" in again.stderr) == (2, True)
+
+
+def test_the_queue_says_what_it_waits_for_and_whose_move_it_is(home: Home, tmp_path: Path) -> None:
+    """A reviewer sees what is theirs, a proposer whom to ask; nobody may decide what they proposed."""
+    assert PUBLICATION_QUEUE.column("decision").enum == DECISIONS
+    by_manager = submitted(home, tmp_path)
+    reviewer = token(home, "QA-M-001")
+    policy = json.loads((PACK / "policies/POL-CONTRACT-001.json").read_text())
+    (tmp_path / "policy.json").write_text(json.dumps({**policy, "policy_name": "Other words"}))
+    (own,) = told("submit", tmp_path / "policy.json", token=reviewer)
+    waits = {item["publication_id"]: item["next"] for item in told("proposals")}
+    assert waits == {
+        by_manager: "gates, then a reviewer who is not of-FA-D-001: QA-M-001 or SEC-M-001",
+        own["publication_id"]: "gates, then a reviewer who is not of-QA-M-001: QA-M-001 or SEC-M-001",
+    }
+    mine = told("proposals", "--mine", token=reviewer)
+    assert [item["publication_id"] for item in mine] == [by_manager]
+    assert told("proposals", "--mine", token=token(home, "FA-D-001")) == []
+    approve(home, by_manager)
+    assert told("proposals", "--decision", "approved")[0]["next"] == "a publisher: QA-M-001"
+    assert [item["decision"] for item in told("proposals", "--mine", token=reviewer)] == ["approved"]
+    (other,) = told("proposals", "--mine", token=token(home, "SEC-M-001"))
+    assert other["publication_id"] == own["publication_id"]
+    assert rwcm("proposals", "--decision", "aproved").exit_code == 2
+    assert rwcm("proposals", "--mine").exit_code == 2
 
 
 def test_no_command_approves(home: Home, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from registry.documents import (
 )
 from registry.loader import PACK, event_schemas
 from registry.objects import NotRegistered
-from registry.plans import load_plan
+from registry.plans import load_active_plans, load_plan
 from registry.proposals import Proposal, ProposalClosed, decide, find, queue
 from registry.publication import (
     Published,
@@ -45,6 +45,7 @@ from registry.publication import (
     propose_document,
     publish,
     publish_all,
+    retire,
     rollback,
     submit,
     submit_all,
@@ -587,6 +588,40 @@ def test_an_update_of_a_version_that_moved_on_is_refused(loaded: Registry, now: 
     with pytest.raises(ProposalClosed) as caught:
         publish(loaded, publication_id, principal=QA, now=now)
     assert caught.value.rule == "base"
+
+
+def test_a_retirement_ends_a_workflow_and_keeps_what_it_was(loaded: Registry, now: datetime) -> None:
+    """Nothing may start it any more; what ran under it must stay readable, and the way back open."""
+    proposed = retire(loaded, "WF-FIN-001", reason="replaced by WF-9", principal=MANAGER, now=now)
+    assert (proposed.version, proposed.change, proposed.is_new) == ("2.0.0", "major", True)
+    assert [plan.workflow_id for plan in load_active_plans(loaded)] == ["WF-FIN-001"], "a proposal changes nothing"
+    publish(loaded, approve(loaded, proposed.publication_id, now), principal=QA, now=now)
+    assert load_active_plans(loaded) == ()
+    with loaded.read() as connection:
+        last = history(connection, Workflow, "WF-FIN-001")[-1]
+    assert (last.version, last.why) == ("2.0.0", "publication: replaced by WF-9")
+    assert loaded.frame(STEP_ACTION)["last_version"].null_count() == 5, "its steps are those of its last version"
+    with pytest.raises(DocumentRefused, match="already"):
+        retire(loaded, "WF-FIN-001", reason="again", principal=MANAGER, now=now)
+    rollback(loaded, Workflow, "WF-FIN-001", to="1.3.0", reason="missed", principal=QA, now=now)
+    assert [plan.version for plan in load_active_plans(loaded)] == ["2.1.0"]
+
+
+def test_a_retirement_of_a_version_that_moved_on_is_refused(loaded: Registry, now: datetime) -> None:
+    """What was found useless may have been mended since."""
+    proposed = retire(loaded, "WF-FIN-001", reason="unused", principal=MANAGER, now=now)
+    approve(loaded, proposed.publication_id, now)
+    bring(loaded, invoices(objective="Pay"), now)
+    with pytest.raises(ProposalClosed) as caught:
+        publish(loaded, proposed.publication_id, principal=QA, now=now)
+    assert caught.value.rule == "base"
+
+
+def test_who_may_not_propose_a_change_may_not_propose_the_end(loaded: Registry, now: datetime) -> None:
+    """Ending a workflow is the largest change of it."""
+    with pytest.raises(Denied):
+        retire(loaded, "WF-FIN-001", reason="I dislike it", principal=CLERK, now=now)
+    assert loaded.frame(PUBLICATION_QUEUE).is_empty()
 
 
 def test_a_learned_workflow_becomes_the_next_version_of_itself(loaded: Registry, now: datetime) -> None:
