@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from registry.comparison import Comparison, compare
 from registry.comparison.review import as_json, review
-from registry.documents import D
+from registry.documents import D, Fault
 from registry.drafts import surroundings
 from registry.proposals import find_by_prefix
 from registry.publication import proposed
@@ -18,13 +18,18 @@ from registry.versions import document_of, history
 
 @dataclass(frozen=True)
 class Diff:
-    """What is different between two states of an object, `old` None where there was none."""
+    """What is different between two states of an object, `old` None where there was none.
+
+    Attributes:
+        faults: what keeps the new state from becoming current, as the registry stands.
+    """
 
     object_type: str
     object_id: str
     old: str | None
     new: str
     comparison: Comparison
+    faults: tuple[Fault, ...] = ()
 
     @property
     def change(self) -> str:
@@ -39,6 +44,9 @@ class Diff:
         if not self.comparison.differences:
             yield "nothing differs" if self.old else "a new object; rwcm registry proposals --json holds its document"
         yield from review(self.comparison.differences)
+        if self.faults:
+            yield "cannot become current as the registry stands:"
+        yield from (f"  {fault}" for fault in self.faults)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -48,6 +56,7 @@ class Diff:
             "new": self.new,
             "change": self.change,
             "differences": [as_json(found) for found in self.comparison.differences],
+            "faults": [vars(fault) for fault in self.faults],
         }
 
 
@@ -79,8 +88,8 @@ def diff_proposal(connection: sa.Connection, publication_id: str, *, now: dateti
     Raises:
         NotRegistered: no proposal is called so, or several are.
         ProposalClosed: its object has moved on since it was made.
-        DocumentRefused: it cannot stand beside what the registry holds now.
+        DocumentRefused: it cannot be compared with what is current.
     """
-    one = proposed(connection, find_by_prefix(connection, publication_id), now=now)
+    one, faults = proposed(connection, find_by_prefix(connection, publication_id), now=now)
     body = one.received.body
-    return Diff(body.spec.name, body.object_id, one.base, one.version, one.comparison)
+    return Diff(body.spec.name, body.object_id, one.base, one.version, one.comparison, tuple(faults))

@@ -232,18 +232,20 @@ def _proposal(
     )
 
 
-def proposed(connection: sa.Connection, proposal: Queued, *, now: datetime) -> Draft[Any]:
-    """Return what a proposal would make current, compared with what is current now.
+def proposed(connection: sa.Connection, proposal: Queued, *, now: datetime) -> tuple[Draft[Any], list[Fault]]:
+    """Return what a proposal would make current, compared with what is current now, and what stands against it now.
+
+    A draft may need another one: a workflow the skill that was proposed with it.
 
     Raises:
         ProposalClosed: the object has moved on, or nothing is known that could publish such a body.
-        DocumentRefused: it cannot stand beside what the registry holds now.
+        DocumentRefused: it cannot be compared with what is current.
     """
     faults: list[Fault] = []
     drafts = draft(connection, _documents(connection, [proposal]), faults, now=now)
-    if faults:
+    if not drafts:
         raise DocumentRefused(sorted(set(faults)))
-    return drafts[0]
+    return drafts[0], sorted(set(faults))
 
 
 def publish(registry: Registry, publication_id: str, *, principal: Principal, now: datetime) -> Published:

@@ -202,6 +202,25 @@ def test_the_end_of_a_workflow_is_proposed(home: Home, tmp_path: Path) -> None:
     assert (again.exit_code, "already" in again.stderr) == (2, True)
 
 
+def test_a_draft_that_needs_another_can_be_looked_at(home: Home, tmp_path: Path) -> None:
+    """A reviewer of a pack would see its skills and none of the workflows that call them."""
+    pack = tmp_path / "pack"
+    (pack / "skills").mkdir(parents=True)
+    (pack / "workflows").mkdir()
+    skill = json.loads((PACK / "skills/SK-LOGIC-003.json").read_text())
+    (pack / "skills/SK-NEW-100.json").write_text(json.dumps({**skill, "skill_id": "SK-NEW-100"}))
+    document = json.loads((PACK / "workflows/WF-FIN-001.json").read_text())
+    document["steps"][1]["skill_id"] = "SK-NEW-100"
+    (pack / "workflows/WF-FIN-001.json").write_text(json.dumps(document))
+    assert rwcm("load", pack, token=token(home, "FA-D-001")).exit_code == 0
+    (workflow,) = (item["publication_id"] for item in told("proposals") if item["proposal_type"] == "workflow")
+    shown = rwcm("diff", "--proposal", workflow).stdout.splitlines()
+    assert shown[0] == "WF-FIN-001  1.3.0 -> 2.0.0  major"
+    assert any("skill_id  SK-LOGIC-003 -> SK-NEW-100" in line for line in shown)
+    assert shown[-2] == "cannot become current as the registry stands:"
+    assert "there is no skill SK-NEW-100" in shown[-1]
+
+
 def test_the_queue_says_what_it_waits_for_and_whose_move_it_is(home: Home, tmp_path: Path) -> None:
     """A reviewer sees what is theirs, a proposer whom to ask; nobody may decide what they proposed."""
     assert PUBLICATION_QUEUE.column("decision").enum == DECISIONS
