@@ -6,7 +6,7 @@ A token is stable under one key, so equality, joins and lookups still work; with
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,12 @@ PII_MARK = "x-pii"
 _TOKEN_BYTES = 16
 _FIELD_NAME = re.compile(r"[^\W\d][\w.:-]{0,63}")
 _REFERENCES = frozenset({"$ref", "$dynamicRef"})
+_HOLDING = frozenset({"$ref", "allOf"})
+"""What leads from a part of a schema to another that holds as well, whatever the value is."""
+
+_SPELLED_OUT = frozenset({"date", "date-time"})
+"""Formats that leave no room for a person's words."""
+
 _COMBINING = _REFERENCES | {"allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"}
 
 
@@ -63,11 +69,17 @@ class Redactor:
         outer.update(inner.digest())
         return "pii:" + outer.digest()[:_TOKEN_BYTES].hex()
 
-    def for_schema(self, schema: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+    def for_schema(self, schema: Mapping[str, Any], *, is_personal: bool = False) -> Callable[[Any], Any] | None:
         """Return what redacts values of `schema`, or None if the schema marks nothing as personal.
 
         A marked object or list loses all it holds: each scalar in it becomes a token, and so does each name that the
         schema does not state. Where a schema offers alternatives, a mark in any of them counts.
+
+        Args:
+            is_personal: take the value for personal as a whole. Every text in it becomes a token, and so does each name
+                that the schema does not state. Readable stays what is marked `"x-pii": false` and all it holds, and
+                what the schema spells out: an `enum`, a `const`, a date. That counts where it surely holds, which it
+                does not in an alternative.
 
         Raises:
             ValueError: a reference leads out of the schema or nowhere, so a mark behind it could not be seen.
@@ -75,12 +87,30 @@ class Redactor:
         references = set(_references(schema))
         if elsewhere := sorted(reference for reference in references if not reference.startswith("#")):
             raise ValueError(f"a schema refers to {', '.join(elsewhere)}; copy it under $defs and refer to that")
-        if not _marks_anything(schema):
+        if not is_personal and not _marks_anything(schema):
             return None
         for reference in references:
             _resolve(reference, schema)
-        root = _Places(schema).of([schema])
-        return lambda value: self._walk(value, root)
+        root = _Places(schema).of([schema], [schema])
+        # What is said of the payload itself cannot undo that it is personal as a whole, so it is entered at once.
+        enters = self._hide_within if is_personal and not root.is_marked else self._walk
+        return lambda value: enters(value, root)
+
+    def _hide(self, value: Any, place: "_Place") -> Any:
+        if place.is_marked or place.is_readable:
+            return self._walk(value, place)
+        return self.token(value) if type(value) is str else self._hide_within(value, place)
+
+    def _hide_within(self, value: Any, place: "_Place") -> Any:
+        if isinstance(value, dict):
+            stated = () if place.has_personal_names else place.stated
+            return {
+                key if key in stated else self.token(key): self._hide(item, place.member(key))
+                for key, item in value.items()
+            }
+        if isinstance(value, list):
+            return [self._hide(item, place.item(index)) for index, item in enumerate(value)]
+        return value
 
     def _walk(self, value: Any, place: "_Place") -> Any:
         if place.is_marked:
@@ -118,8 +148,11 @@ class _Place:
     takes ten times as long as the rest of the walk. Other names are met once each, so nothing is kept for them.
     """
 
-    def __init__(self, schemas: list[Mapping[str, Any]], places: "_Places") -> None:
+    def __init__(self, schemas: list[Mapping[str, Any]], holding: list[Mapping[str, Any]], places: "_Places") -> None:
         self.schemas = schemas
+        self.holding = holding
+        """Those of the schemas that hold for every value of the place."""
+        self.is_readable = any(map(places.leaves_readable, holding))
         self.is_marked = any(map(_is_marked, schemas))
         self.has_personal_names = any(_is_marked(schema.get("propertyNames")) for schema in schemas)
         self.stated = frozenset(name for schema in schemas for name in schema.get("properties", ()))
@@ -131,13 +164,16 @@ class _Place:
     def member(self, name: str) -> "_Place":
         place = self._members.get(name)
         if place is None:
-            place = self._places.of(_of_member(self.schemas, name))
+            holding = [schema["properties"][name] for schema in self.holding if name in schema.get("properties", ())]
+            place = self._places.of(_of_member(self.schemas, name), holding)
             if name in self.stated:
                 self._members[name] = place
         return place
 
     def item(self, index: int) -> "_Place":
-        return self._places.of(_of_item(self.schemas, index))
+        # A list of schemas for the first items is not read alike in every draft.
+        holding = [schema.get("items") for schema in self.holding if "prefixItems" not in schema]
+        return self._places.of(_of_item(self.schemas, index), holding)
 
 
 class _Places:
@@ -145,14 +181,23 @@ class _Places:
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
-        self._known: dict[tuple[int, ...], _Place] = {}
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], _Place] = {}
+        self._knows_const = not re.search(r"draft-0[34]", str(root.get("$schema")))
 
-    def of(self, stated: Iterable[Any]) -> _Place:
-        schemas = _of_place(stated, self._root)
-        parts = tuple(map(id, schemas))
+    def of(self, stated: Iterable[Any], holding: Iterable[Any]) -> _Place:
+        schemas, certain = _of_place(stated, self._root), _of_place(holding, self._root, _HOLDING)
+        parts = tuple(map(id, schemas)), tuple(map(id, certain))
         if parts not in self._known:
-            self._known[parts] = _Place(schemas, self)
+            self._known[parts] = _Place(schemas, certain, self)
         return self._known[parts]
+
+    def leaves_readable(self, schema: Mapping[str, Any]) -> bool:
+        """Return whether a part of the schema says or makes sure that no text is personal where it holds."""
+        if schema.get(PII_MARK) is False:
+            return True
+        # Older drafts do not read what stands beside a reference.
+        is_closed = "enum" in schema or ("const" in schema and self._knows_const)
+        return "$ref" not in schema and (is_closed or schema.get("format") in _SPELLED_OUT)
 
 
 def field_name(key: str) -> str:
@@ -222,8 +267,8 @@ def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
     return part
 
 
-def _of_place(schemas: Iterable[Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return all that is stated of one place: by `schemas`, and by what they combine or refer to."""
+def _of_place(schemas: Iterable[Any], root: Mapping[str, Any], words: Set[str] = _COMBINING) -> list[Mapping[str, Any]]:
+    """Return all that is stated of one place: by `schemas`, and by what they combine or refer to with `words`."""
     found: list[Mapping[str, Any]] = []
     waiting = list(schemas)
     while waiting:
@@ -231,7 +276,7 @@ def _of_place(schemas: Iterable[Any], root: Mapping[str, Any]) -> list[Mapping[s
         if not isinstance(schema, Mapping) or any(schema is known for known in found):
             continue
         found.append(schema)
-        for word in schema.keys() & _COMBINING:
+        for word in schema.keys() & words:
             part = schema[word]
             if word in _REFERENCES:
                 waiting.append(_resolve(part, root))

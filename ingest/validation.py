@@ -19,6 +19,7 @@ from ingest.decoding import Fields, read_plain, write_plain
 from ingest.envelopes import cloudevents, table
 from ingest.records import Record
 from lake.months import Month
+from registry.contracts import is_personal, policy_tags
 
 MAX_AHEAD = timedelta(days=1)
 """How far a live event's time may lie ahead of its arrival."""
@@ -94,9 +95,19 @@ class Refused:
 
 @dataclass(frozen=True)
 class Topic:
-    """What is registered of a topic: the JSON Schema of each version of its payloads, in order."""
+    """What is registered of a topic: the JSON Schema of each version of its payloads, in order.
+
+    Attributes:
+        is_personal: whether its term in the ontology is tagged so; a schema may say it too.
+    """
 
     versions: Mapping[int, Mapping[str, Any]]
+    is_personal: bool = False
+
+    def hides(self, version: int) -> bool:
+        """Return whether a payload of a version is personal as a whole: nobody evades that by naming an old version."""
+        said = (self.versions[version], self.versions[max(self.versions)])
+        return self.is_personal or any(is_personal(policy_tags(schema)) for schema in said)
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,7 @@ class Door:
                     version,
                     schema,
                     jsonschema_rs.validator_for(dict(schema), validate_formats=True, mask=_MASK),
-                    redactor.for_schema(schema),
+                    redactor.for_schema(schema, is_personal=topic.hides(version)),
                 )
                 for version, schema in topic.versions.items()
             }

@@ -12,8 +12,9 @@ from guard.secrets import find_secrets
 from lake.spec import TableSpec
 from lake.tables import ROLE, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
 from registry.checks import Known, check_workflow
+from registry.contracts import schema_faults, term_faults
 from registry.database import SPECS, TABLES, fetch
-from registry.documents import Argument, EventSchema, Fault, Received, SkillNode, Workflow
+from registry.documents import Argument, EventSchema, Fault, OntologyNode, Received, SkillNode, Workflow
 from registry.objects import Row, current_documents
 from registry.schemas import incompatibilities
 
@@ -39,6 +40,7 @@ def inconsistencies(
     yield from _cycles(connection, rows)
     yield from _taken(connection, rows)
     yield from _bad_schemas(documents)
+    yield from _bad_words(documents)
     yield from incompatibilities(connection, documents)
     yield from _secrets(documents)
     known = _known(connection, documents)
@@ -205,3 +207,14 @@ def _bad_schemas(documents: Sequence[Received[Any]]) -> Iterator[Fault]:
             except (ValueError, jsonschema_rs.ValidationError) as error:
                 reason = str(error).splitlines()[0]
                 yield Fault(document.name, "/schema", f"is no JSON Schema: {reason}", "correct it (draft 2020-12)")
+
+
+def _bad_words(documents: Sequence[Received[Any]]) -> Iterator[Fault]:
+    """Find what a schema or a term says of its topic that the door would not understand."""
+    for document in documents:
+        if isinstance(document.body, EventSchema):
+            found = schema_faults(document.value["schema"])
+            yield from (Fault(document.name, f"/schema{path}", problem, fix) for path, problem, fix in found)
+        elif isinstance(document.body, OntologyNode):
+            found = term_faults(document.value.get("attributes"))
+            yield from (Fault(document.name, f"/attributes{path}", problem, fix) for path, problem, fix in found)

@@ -31,6 +31,7 @@ Format = Literal["json", "avro"]
 Change = Literal["none", "patch", "minor", "major"]
 
 _AVRO_ANNOTATIONS = frozenset(("doc", "order"))
+_ROOT_WORDS = ("x-contract", "x-policy-tags")
 
 
 class Mode(StrEnum):
@@ -122,7 +123,8 @@ def check_versions(
 def schema_change(old: Any, new: Any, format: Format, *, lenient: bool = False) -> SchemaChange:
     """Compare two versions of a schema for their semantic version.
 
-    A mark `x-pii` that comes or goes is no annotation: it changes what is stored of an event.
+    A mark `x-pii`, a policy tag or a contract that comes or goes is no annotation: it changes what is stored of an
+    event.
 
     Raises:
         SchemaRefused: one of them cannot be read as a schema.
@@ -152,7 +154,8 @@ def _says(schema: Any, format: Format) -> str:
     if format == "avro":
         return canonical(_without_annotations(schema))
     document = SchemaDocument(schema)
-    return document.text(document.root) + canonical(sorted(_personal(schema, "")))
+    at_root = {word: schema[word] for word in _ROOT_WORDS if isinstance(schema, dict) and word in schema}
+    return document.text(document.root) + canonical([sorted(_personal(schema, "")), at_root])
 
 
 def _without_annotations(schema: Any) -> Any:
@@ -162,9 +165,10 @@ def _without_annotations(schema: Any) -> Any:
 
 
 def _personal(schema: Any, path: str) -> list[str]:
-    """Return where a schema marks personal data."""
+    """Return where a schema marks data as personal, or as not personal."""
     if isinstance(schema, dict):
-        marked = [path] if schema.get("x-pii") is True else []
+        mark = schema.get("x-pii")
+        marked = [f"{path} {mark}"] if isinstance(mark, bool) else []
         return marked + [place for name, part in schema.items() for place in _personal(part, path + pointer([name]))]
     if isinstance(schema, list | tuple):
         return [place for index, part in enumerate(schema) for place in _personal(part, f"{path}/{index}")]
