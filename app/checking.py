@@ -15,6 +15,7 @@ from registry.documents import DocumentRefused, Fault, Workflow, read_document
 from registry.expressions import compile_template
 from registry.loader import PACK, load_pack
 from registry.objects import rows_of
+from registry.packs import read_file
 from registry.steps import parse_logic
 
 
@@ -37,11 +38,7 @@ class Checked:
 
 
 def check_file(home: Home, path: Path) -> Checked:
-    """Return what is wrong with the workflow in `path`, held against the registry of the home; nothing is written.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Return what is wrong with the workflow in `path`, held against the registry of the home; nothing is written."""
     name = path.name
     with _registry(home) as (registry, against):
         known = {
@@ -50,7 +47,7 @@ def check_file(home: Home, path: Path) -> Checked:
             "event schemas": registry.frame(SCHEMA_REGISTRY)["subject"].n_unique(),
         }
         try:
-            received = read_document(Workflow, path.read_bytes(), name=name)
+            received = read_document(Workflow, read_file(path), name=name)
         except DocumentRefused as refused:
             return Checked(name, {}, known, against, tuple(refused.faults))
         rows = [(name, where, spec, row) for spec, where, row in rows_of(received, actor="", now=datetime.now(UTC))]

@@ -8,7 +8,6 @@ instead of passed over, since a misspelt folder would leave out what somebody re
 """
 
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,11 @@ from typing import Any
 import msgspec
 
 from guard.canonical import digest, digest_text
+from guard.files import Unreadable, read_regular
 from registry.documents import (
     Agent,
     Document,
+    DocumentRefused,
     EventSchema,
     Fault,
     OntologyNode,
@@ -47,6 +48,11 @@ MAX_FILE_BYTES = 16 << 20
 MAX_PACK_BYTES = 512 << 20
 MAX_FILES = 100_000
 
+_FIXES = {
+    "no_file": "put a .json file there",
+    "unreadable": "make it readable",
+    "too_large": f"split it; a file may have {MAX_FILE_BYTES:,} bytes, a pack {MAX_PACK_BYTES:,}",
+}
 _BESIDE = frozenset(("templates",))
 """What may lie in a pack and is no document."""
 
@@ -108,7 +114,7 @@ def read_pack(folder: Path, faults: list[Fault], *, is_whole: bool = False) -> P
     files: dict[str, bytes] = {}
     left = MAX_PACK_BYTES
     for path in paths:
-        content = _content(folder, path, min(MAX_FILE_BYTES, left), faults)
+        content = _content(folder / path, path, min(MAX_FILE_BYTES, left), faults)
         if content is not None:
             files[path] = content
             left -= len(content)
@@ -150,25 +156,22 @@ def _entries(folder: Path, prefix: str, faults: list[Fault]) -> dict[str, os.Dir
     return found
 
 
-def read_file(path: Path, faults: list[Fault]) -> bytes | None:
-    """Return a file that may hold a document; what keeps it from being read is added to `faults`."""
-    return _content(Path.cwd(), str(path), MAX_FILE_BYTES, faults, follows=0)
+def read_file(path: Path) -> bytes:
+    """Return what a file holds that may be a document.
 
-
-def _content(folder: Path, path: str, limit: int, faults: list[Fault], *, follows: int = os.O_NOFOLLOW) -> bytes | None:
-    try:
-        # A link that is put there after the look, or a pipe that never ends, is not followed either.
-        descriptor = os.open(folder / path, os.O_RDONLY | os.O_NONBLOCK | follows)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - by descriptor
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                faults.append(Fault(path, "", "is no file", "put a .json file there"))
-                return None
-            content = file.read(limit + 1)
-    except OSError as error:
-        faults.append(Fault(path, "", f"cannot be read: {error.strerror}", "make it readable"))
-        return None
-    if len(content) > limit:
-        fix = f"split it; a file may have {MAX_FILE_BYTES:,} bytes, a pack {MAX_PACK_BYTES:,}"
-        faults.append(Fault(path, "", "is too large", fix))
-        return None
+    Raises:
+        DocumentRefused: it is no file, cannot be read, or is too large.
+    """
+    faults: list[Fault] = []
+    content = _content(path, str(path), MAX_FILE_BYTES, faults, follows_links=True)
+    if content is None:
+        raise DocumentRefused(faults)
     return content
+
+
+def _content(path: Path, name: str, limit: int, faults: list[Fault], *, follows_links: bool = False) -> bytes | None:
+    try:
+        return read_regular(path, max_bytes=limit, follows_links=follows_links)
+    except Unreadable as fault:
+        faults.append(Fault(name, "", str(fault), _FIXES[fault.rule]))
+        return None

@@ -142,13 +142,12 @@ def submit(
         faults: list[Fault] = []
         incoming = []
         for path in files:
-            content = read_file(path, faults)
-            if content is not None:
-                try:
-                    found = KINDS[WORDS[kind]] if kind else recognise(content, name=str(path))
-                    incoming.append(Incoming(found, content, str(path)))
-                except DocumentRefused as refused:
-                    faults += refused.faults
+            try:
+                content = read_file(path)
+                found = KINDS[WORDS[kind]] if kind else recognise(content, name=str(path))
+                incoming.append(Incoming(found, content, str(path)))
+            except DocumentRefused as refused:
+                faults += refused.faults
         documents = list(read_incoming(incoming, faults))
         if faults:
             raise DocumentRefused(faults)

@@ -281,15 +281,10 @@ def _version(registry: "Registry", subject: str, number: int | None) -> "SchemaV
 
 def _read(file: Path) -> Any:
     from guard.canonical import JsonFault, parse
-    from registry.documents import DocumentRefused
     from registry.packs import read_file
 
-    faults: list[Any] = []
-    content = read_file(file, faults)
-    if content is None:
-        raise DocumentRefused(faults)
     try:
-        return parse(content)
+        return parse(read_file(file))
     except JsonFault as fault:
         raise Refused(f"{file} {fault.path or '/'}: {fault}; {fault.fix}") from None
 

@@ -41,7 +41,7 @@ def show(workflow_id: str, form: str, version: str | None, to: Path | None) -> N
 @workflow.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print what was checked and every fault as JSON.")
-@said_clearly(HomeFault, OSError)
+@said_clearly(HomeFault)
 def check(file: Path, as_json: bool) -> None:
     """Check a workflow's JSON file and name every fault at once; nothing is written.
 

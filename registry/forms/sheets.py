@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from guard.files import Unreadable, read_regular
 from lake.spec import TableSpec
 from lake.tables import GOVERNED
 from registry.documents import Fault
@@ -99,10 +100,6 @@ class Form(Protocol):
         """
 
 
-class HeaderFault(ValueError):
-    """A first row that does not name the columns of a table."""
-
-
 def checked_header(names: Iterable[str | None], spec: TableSpec, place: str, faults: Faults) -> list[str]:
     """Return the columns that a first row names; what is wrong with them is added to `faults`."""
     stated = [column.name for column in spec.columns]
@@ -124,11 +121,11 @@ def checked_header(names: Iterable[str | None], spec: TableSpec, place: str, fau
 
 def read_bytes(path: Path, faults: Faults, spent: int = 0) -> bytes:
     """Return what a file holds, unless all that was read of the form is too large then."""
-    size = path.stat().st_size
-    if spent + size > MAX_FORM_BYTES:
-        problem = f"has {spent + size:,} bytes and may have {MAX_FORM_BYTES:,}"
-        faults.refuse(path.name, problem, "export fewer objects at once")
-    return path.read_bytes()
+    try:
+        return read_regular(path, max_bytes=MAX_FORM_BYTES - spent, follows_links=True)
+    except Unreadable as fault:
+        fix = f"export fewer objects at once; {MAX_FORM_BYTES:,} bytes are read" if fault.rule == "too_large" else None
+        faults.refuse(path.name, str(fault), fix or "name a file that you may read")
 
 
 def tables_of(tables: Mapping[str, Sequence[Texts]]) -> Iterator[tuple[TableSpec, Sequence[Texts]]]:

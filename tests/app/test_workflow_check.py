@@ -1,6 +1,7 @@
 """`rwcm workflow check` as an author meets it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,13 @@ def test_a_file_that_is_not_there_is_said_in_one_sentence(document: dict[str, An
     done = CliRunner().invoke(main, ["workflow", "check", str(tmp_path / "no.json")])
     assert done.exit_code == 2
     assert "no.json" in done.stderr
+
+
+def test_a_pipe_does_not_hold_the_command(document: dict[str, Any], tmp_path: Path) -> None:
+    """Nobody may ever write to it."""
+    os.mkfifo(tmp_path / "pipe.json")
+    done = CliRunner().invoke(main, ["workflow", "check", str(tmp_path / "pipe.json")])
+    assert (done.exit_code, "is no file" in done.stderr) == (2, True)
 
 
 def test_a_workflow_is_held_against_the_database_that_is_named(

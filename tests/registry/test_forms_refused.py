@@ -272,7 +272,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(
     """Whoever can upload a file could otherwise end the process."""
     monkeypatch.setattr(sheets, "MAX_FORM_BYTES", 100)
     path = csv_of(tmp_path / "in", ROLE + "R-1,a,D,V\r\n" * 10)
-    assert refusals(registry, path) == ["role.csv: has 157 bytes and may have 100"]
+    assert refusals(registry, path) == ["role.csv: is too large"]
 
 
 def test_the_wrong_file_altogether_ends_after_a_thousand_faults(registry: Registry, tmp_path: Path) -> None:
