@@ -43,6 +43,7 @@ def inconsistencies(
     yield from _bad_words(documents)
     yield from incompatibilities(connection, documents)
     yield from _secrets(documents)
+    yield from _called_at_its_end(connection, documents)
     known = _known(connection, documents)
     for document in documents:
         if isinstance(document.body, Workflow):
@@ -60,6 +61,20 @@ def _relying_on(connection: sa.Connection, documents: Sequence[Received[Any]]) -
             for workflow_id, stored in current_documents(connection, Workflow, status=status).items():
                 if workflow_id not in coming and any(f'"{name}"' in stored.text for name in named):
                     yield stored.body
+
+
+def _called_at_its_end(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Iterator[Fault]:
+    """Find workflows that are to be retired while one that runs calls them."""
+    ending = {d.body.object_id: d for d in documents if isinstance(d.body, Workflow) and d.body.status == "retired"}
+    if not ending:
+        return
+    skills = {name: skill.body for name, skill in current_documents(connection, SkillNode).items()}
+    naming = _naming(skills)
+    for status in ("active", "paused"):
+        for caller, stored in current_documents(connection, Workflow, status=status).items():
+            for called in sorted(_called(stored.body, naming) & ending.keys()) if caller not in ending else ():
+                problem = f"{caller}, which is {status}, calls it"
+                yield Fault(ending[called].name, "/status", problem, f"retire {caller} first, or let it call another")
 
 
 def latest_schemas(connection: sa.Connection) -> dict[str, tuple[int, str]]:
@@ -93,10 +108,7 @@ def _calls(
     connection: sa.Connection, documents: Sequence[Received[Any]], skills: Mapping[str, SkillNode]
 ) -> dict[str, set[str]] | None:
     """Return which workflow calls which by name, None if no document calls any."""
-    naming = {
-        skill_id: {name for arg in skill.signature.args if arg.references == "workflow" for name in _names(arg)}
-        for skill_id, skill in skills.items()
-    }
+    naming = _naming(skills)
     calling = {skill_id for skill_id, names in naming.items() if names}
     workflows = [document.body for document in documents if isinstance(document.body, Workflow)]
     if not any(step.skill_id in calling for workflow in workflows for step in workflow.steps):
@@ -109,10 +121,22 @@ def _calls(
             stored = current_documents(connection, Workflow, workflow_id=caller)
             workflows += [received.body for received in stored.values()]
     calls: dict[str, set[str]] = {caller: set() for (caller,) in _stored(connection, WORKFLOW, ("workflow_id",))}
-    for workflow in workflows:
-        given = (step.parameters.get(name) for step in workflow.steps for name in naming.get(step.skill_id, ()))
-        calls[workflow.workflow_id] = {name for name in given if isinstance(name, str)}
+    calls.update((workflow.workflow_id, _called(workflow, naming)) for workflow in workflows)
     return calls
+
+
+def _naming(skills: Mapping[str, SkillNode]) -> dict[str, set[str]]:
+    """Return, for each skill, the names under which its steps name a workflow."""
+    return {
+        skill_id: {name for arg in skill.signature.args if arg.references == "workflow" for name in _names(arg)}
+        for skill_id, skill in skills.items()
+    }
+
+
+def _called(workflow: Workflow, naming: Mapping[str, Collection[str]]) -> set[str]:
+    """Return the workflows that a workflow calls by name."""
+    given = (step.parameters.get(name) for step in workflow.steps for name in naming.get(step.skill_id, ()))
+    return {name for name in given if isinstance(name, str)}
 
 
 def _names(argument: Argument) -> tuple[str, ...]:

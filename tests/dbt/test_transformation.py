@@ -50,10 +50,13 @@ def test_an_empty_lake_builds_empty_marts(world: Any) -> None:
     assert world.query(sizes) == [
         (name, 0)
         for name in (
+            "audit_trail",
             "dead_letter_reason",
             "ingest_accounting",
             "mv_step_telemetry",
             "proposal",
+            "schema_consumer_matrix",
+            "trigger_refusal_reason",
             "workflow_kpi_monthly",
             "workflow_variant",
         )

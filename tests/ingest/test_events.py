@@ -481,6 +481,8 @@ def leaves(value: Any) -> Iterator[str]:
 
 CHUNK = 29
 KILLS = 40
+TURNS = 5 * KILLS
+"""How often it is tried: a process that is done before it is killed does not count, and on a busy machine many are."""
 
 
 def stream() -> dict[str, bytes]:
@@ -789,11 +791,11 @@ def test_a_process_killed_at_any_moment_leaves_nothing_that_the_next_run_does_no
     rng = random.Random()
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    nursery = context.Process(target=ingest_many_times, args=(disturbed.home.root, 60, theirs), daemon=False)
+    nursery = context.Process(target=ingest_many_times, args=(disturbed.home.root, TURNS, theirs), daemon=False)
     nursery.start()
     log = disturbed.lake.path(EVENT_BUS) / "_delta_log"
     kills = 0
-    for turn in range(60):
+    for turn in range(TURNS):
         wanted = len(list(log.glob("*.json"))) + (turn % 3 == 2)
         ours.send("go")
         pid = ours.recv()

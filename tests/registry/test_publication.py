@@ -607,6 +607,30 @@ def test_a_retirement_ends_a_workflow_and_keeps_what_it_was(loaded: Registry, no
     assert [plan.version for plan in load_active_plans(loaded)] == ["2.1.0"]
 
 
+def test_a_workflow_that_another_calls_does_not_end_before_it(loaded: Registry, now: datetime) -> None:
+    """A running workflow would call what no longer starts, in every episode."""
+    caller = invoices(workflow_id="WF-P", workflow_name="Parent", version="1.0.0", triggers=[], status="active")
+    call = {"target_workflow_id": "WF-FIN-001", "payload": {}}
+    caller["steps"] = [
+        {
+            "step_id": "WF-P/1",
+            "sequence": 1,
+            "action_type": "tool_call",
+            "skill_id": "SK-API-007",
+            "parameters": call,
+            "next_step_logic": "END",
+        }
+    ]
+    bring(loaded, caller, now)
+    with pytest.raises(DocumentRefused, match="WF-P, which is active, calls it"):
+        retire(loaded, "WF-FIN-001", reason="unused", principal=MANAGER, now=now)
+    ended = retire(loaded, "WF-P", reason="unused", principal=MANAGER, now=now)
+    publish(loaded, approve(loaded, ended.publication_id, now), principal=QA, now=now)
+    ended = retire(loaded, "WF-FIN-001", reason="unused", principal=MANAGER, now=now)
+    publish(loaded, approve(loaded, ended.publication_id, now), principal=QA, now=now)
+    assert load_active_plans(loaded) == ()
+
+
 def test_a_retirement_of_a_version_that_moved_on_is_refused(loaded: Registry, now: datetime) -> None:
     """What was found useless may have been mended since."""
     proposed = retire(loaded, "WF-FIN-001", reason="unused", principal=MANAGER, now=now)
