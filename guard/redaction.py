@@ -69,6 +69,14 @@ class Redactor:
         outer.update(inner.digest())
         return "pii:" + outer.digest()[:_TOKEN_BYTES].hex()
 
+    def hide(self, value: Any) -> Any:
+        """Return a value that no schema describes, with each text and each name in it replaced by its token."""
+        if isinstance(value, str):
+            return self.token(value)
+        if isinstance(value, dict):
+            return {self.token(key): self.hide(item) for key, item in value.items()}
+        return [self.hide(item) for item in value] if isinstance(value, list) else value
+
     def for_schema(self, schema: Mapping[str, Any], *, is_personal: bool = False) -> Callable[[Any], Any] | None:
         """Return what redacts values of `schema`, or None if the schema marks nothing as personal.
 

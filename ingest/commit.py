@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import polars as pl
 
 from guard.identity import name_uuid
+from ingest.contracts import Unknown, UnknownMembers
 from ingest.judging import Judged
 from ingest.landing import LandedFile
 from ingest.validation import Accepted, Refused, conflict
@@ -72,6 +73,7 @@ class Committer:
         accounts: accounting by file name.
         rows: rows of this batch per table and month, whether committed now or before an interruption.
         rules: refusals by the rule that was broken.
+        unknown: members that the schemas do not know, of the events of this batch.
     """
 
     def __init__(self, lake: Lake, batch_id: str, sources: Sequence[Source], *, is_again: bool) -> None:
@@ -79,6 +81,7 @@ class Committer:
         self.accounts = {source.file.name: Accounting() for source in sources}
         self.rows: dict[str, Counter[Month]] = {EVENT_BUS.name: Counter(), EVENT_DEAD_LETTER.name: Counter()}
         self.rules: Counter[str] = Counter()
+        self.unknown = UnknownMembers()
         self._lake = lake
         self._batch_id = batch_id
         self._files = {source.file.name: source.file for source in sources}
@@ -110,6 +113,7 @@ class Committer:
         """Commit what is new of `parts`: events, then refusals, each in one commit; count every record once."""
         frames: list[pl.DataFrame] = []
         letters: list[_Letter] = []
+        unknown: dict[tuple[str, int], tuple[Unknown, ...]] = {}
         for source, judged in parts:
             if source.is_copy:
                 self.read += judged.read
@@ -120,6 +124,7 @@ class Committer:
             if self._settled:
                 events = self._unsettled(events)
                 refused = [letter for letter in refused if (letter.file.file_id, letter.offset) not in self._settled]
+            unknown |= {(source.file.file_id, offset): members for offset, members in judged.unknown.items()}
             self.read += events.height + len(refused)
             frames.append(events)
             letters += refused
@@ -129,6 +134,12 @@ class Committer:
             with self._lake.lock(EVENT_BUS):
                 fresh, conflicts = self._split_events(pl.concat(frames))
                 self._append(EVENT_BUS, fresh)
+            if unknown:
+                # Once per event: neither of a duplicate, nor of a conflict; but of what was committed before as well.
+                places = set(fresh.select(_PLACE).iter_rows())
+                for place, members in unknown.items():
+                    if place in places or self._settled.get(place):
+                        self.unknown.add(members)
         with self._lake.lock(EVENT_DEAD_LETTER):
             self._append(EVENT_DEAD_LETTER, _letter_rows(self._fresh_letters(letters + conflicts)))
 

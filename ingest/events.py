@@ -49,6 +49,10 @@ class Ingestion:
     rules: Counter[str] = field(default_factory=Counter)
     rows: dict[str, Counter[Month]] = field(default_factory=dict)
     """Rows of these batches per table and month, whether committed now or before an interruption."""
+    discarded: dict[str, Counter[str]] = field(default_factory=dict)
+    """Members that no schema knows and that were dropped, by topic and path."""
+    proposed: list[str] = field(default_factory=list)
+    """Topics for which a schema was proposed that knows the members which were kept."""
 
 
 def ingest_landing(
@@ -175,6 +179,8 @@ def _run_batch(
         # Before the batch is closed: what is closed may be deleted.
         if landing.put_back(batch_id, file):
             log.warning("%s grew while it was read and is read again; name a file when it is complete", file.name)
+    # Before the batch is closed: what is done again proposes the same again, which is queued once.
+    done.proposed += committer.unknown.propose(registry, batch_id=batch_id, now=now)
     _close_batch(registry, batch_id, committer.accounts, committer.rows, now, records_read=committer.read)
     kept = {name for name, account in committer.accounts.items() if account.rejected}
     landing.release(batch_id, keep=kept)
@@ -183,6 +189,8 @@ def _run_batch(
     done.rules.update(committer.rules)
     for account in committer.accounts.values():
         done.records.add(account)
+    for topic, paths in committer.unknown.discarded.items():
+        done.discarded.setdefault(topic, Counter()).update(paths)
     for table, months in committer.rows.items():
         done.rows.setdefault(table, Counter()).update(months)
 

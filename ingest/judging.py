@@ -22,8 +22,9 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
+from ingest.contracts import Unknown
 from ingest.records import Part
-from ingest.validation import Accepted, Door, Refused
+from ingest.validation import Accepted, Door, Fitted, Refused
 
 log = logging.getLogger("rwcm.ingest")
 
@@ -56,11 +57,13 @@ class Judged:
         read: how many records it held.
         events: those that were accepted, in order, in the columns of `EVENTS`.
         refused: the others, each with the offset at which it starts.
+        unknown: members that the schema does not know of those that were accepted with some, by offset.
     """
 
     read: int
     events: pa.RecordBatch
     refused: list[tuple[int, Refused]]
+    unknown: dict[int, tuple[Unknown, ...]]
 
 
 def judge(door: Door, part: Part, latest: datetime) -> Judged:
@@ -68,17 +71,20 @@ def judge(door: Door, part: Part, latest: datetime) -> Judged:
     events: list[Accepted] = []
     offsets: list[int] = []
     refused: list[tuple[int, Refused]] = []
+    unknown: dict[int, tuple[Unknown, ...]] = {}
     check = door.check
     for record in part:
         verdict = check(record, received_at=latest)
-        if isinstance(verdict, Accepted):
-            events.append(verdict)
-            offsets.append(record.offset)
-        else:
+        if isinstance(verdict, Refused):
             refused.append((record.offset, verdict))
+            continue
+        events.append(verdict)
+        offsets.append(record.offset)
+        if isinstance(verdict, Fitted):
+            unknown[record.offset] = verdict.unknown
     columns = [pa.array(list(map(attrgetter(field.name), events)), field.type) for field in list(EVENTS)[:-1]]
     batch = pa.RecordBatch.from_arrays([*columns, pa.array(offsets, pa.int64())], schema=EVENTS)
-    return Judged(len(events) + len(refused), batch, refused)
+    return Judged(len(events) + len(refused), batch, refused, unknown)
 
 
 class Judges(Generic[K]):

@@ -15,11 +15,12 @@ import msgspec
 
 from guard.canonical import JsonFault, canonical, parse, pointer
 from guard.redaction import Redactor, field_name, shape
+from ingest.contracts import UNKNOWN_KINDS, Member, Unknown, fit, redacted, told, without
 from ingest.decoding import Fields, read_plain, write_plain
 from ingest.envelopes import cloudevents, table
 from ingest.records import Record
 from lake.months import Month
-from registry.contracts import is_personal, policy_tags
+from registry.contracts import Contract, contract_of, is_personal, policy_tags
 
 MAX_AHEAD = timedelta(days=1)
 """How far a live event's time may lie ahead of its arrival."""
@@ -79,6 +80,12 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     content_hash: str
 
 
+class Fitted(Accepted, frozen=True, gc=False):
+    """An event that had members which its schema does not know, accepted under the topic's contract."""
+
+    unknown: tuple[Unknown, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Why a record was refused, with what could be read of it."""
@@ -118,6 +125,9 @@ class _Subject:
     schema: Mapping[str, Any]
     validator: jsonschema_rs.Validator
     redact: Callable[[Any], Any] | None
+    contract: Contract
+    is_hidden: bool
+    """Whether its payloads are personal as a whole."""
 
 
 class _Payload(msgspec.Struct):
@@ -145,6 +155,7 @@ class Door:
         reserved: Collection[str] = (),
     ) -> None:
         self._given = (dict(topics), redactor, first_month, tuple(reserved))
+        self._hide = redactor.hide
         self._reserved = frozenset(reserved)
         self._envelope = jsonschema_rs.validator_for(ENVELOPE, mask=_MASK)
         self._subjects = {
@@ -154,6 +165,8 @@ class Door:
                     schema,
                     jsonschema_rs.validator_for(dict(schema), validate_formats=True, mask=_MASK),
                     redactor.for_schema(schema, is_personal=topic.hides(version)),
+                    contract_of(schema),
+                    topic.hides(version),
                 )
                 for version, schema in topic.versions.items()
             }
@@ -254,15 +267,18 @@ class Door:
                 "/schema_version",
                 f"the topic's schema has no such version; registered: {', '.join(map(str, versions))}",
             )
+        members: list[Member] = []
         if not subject.validator.is_valid(payload):
-            error = next(iter(subject.validator.iter_errors(payload)))
-            return _refuse(
-                _document(sent, payload),
-                "payload_schema",
-                _where(["payload", *error.instance_path]),
-                _said(error),
-                subject.version,
-            )
+            found = _misfit(payload, subject)
+            if isinstance(found, jsonschema_rs.ValidationError):
+                return _refuse(
+                    _document(sent, payload),
+                    "payload_schema",
+                    _where(["payload", *found.instance_path]),
+                    _said(found),
+                    subject.version,
+                )
+            members = found
         produced_at = _moment(sent.produced_at)
         if isinstance(produced_at, str):
             return _refuse(_document(sent, payload), "bad_time", "/produced_at", produced_at, subject.version)
@@ -275,11 +291,12 @@ class Door:
                 f"with rwcm backfill",
                 subject.version,
             )
+        if members:
+            return self._fitted(sent, payload, members, subject, produced_at)
         if subject.redact is None:
             kept = bytes(sent.payload).decode()
         else:
-            payload = subject.redact(payload)
-            text = write_plain(payload) or canonical(payload).encode()
+            text = _text(subject.redact(payload))
             kept = text.decode()
         return Accepted(
             sent.event_id,
@@ -289,6 +306,28 @@ class Door:
             produced_at,
             sent.producer_id,
             self._content_hash(sent, text, produced_at),
+        )
+
+    def _fitted(
+        self, sent: Fields, payload: Any, members: list[Member], subject: _Subject, produced_at: datetime
+    ) -> Fitted:
+        """Return a record that keeps its schema but for members which that does not know, as the contract has it."""
+        is_kept = subject.contract is Contract.EVOLVE
+        # A payload that is personal as a whole loses them with the rest; they would be tokens of tokens.
+        hide = (lambda value: value) if subject.is_hidden else self._hide
+        fitting = redacted(payload, members, hide) if is_kept else without(payload, members)
+        text = _text(subject.redact(fitting) if subject.redact else fitting)
+        # What the latest version does not know is proposed; an older one is not changed any more.
+        is_proposed = is_kept and subject is self._latest[sent.topic]
+        return Fitted(
+            sent.event_id,
+            sent.topic,
+            subject.version,
+            text.decode(),
+            produced_at,
+            sent.producer_id,
+            self._content_hash(sent, text, produced_at),
+            tuple(told(sent.topic, member, is_kept=is_kept, is_proposed=is_proposed) for member in members),
         )
 
     def _content_hash(self, sent: Fields, payload: bytes, produced_at: datetime) -> str:
@@ -312,6 +351,17 @@ class Door:
 
 def _door(topics: Mapping[str, Topic], redactor: Redactor, first_month: Month, reserved: Collection[str]) -> Door:
     return Door(topics, redactor=redactor, first_month=first_month, reserved=reserved)
+
+
+def _misfit(payload: Any, subject: _Subject) -> list[Member] | jsonschema_rs.ValidationError:
+    """Return the members that keep a payload from being valid where the contract forgives them, or what is wrong."""
+    if subject.contract is Contract.FREEZE:
+        return next(iter(subject.validator.iter_errors(payload)))
+    return fit(payload, subject.validator)
+
+
+def _text(payload: Any) -> bytes:
+    return write_plain(payload) or canonical(payload).encode()
 
 
 def _moment(text: str) -> datetime | str:
@@ -386,7 +436,7 @@ def _masked(path: str) -> str:
 def _said(error: jsonschema_rs.ValidationError) -> str:
     """Return the validator's message, which names the members of an object that it does not know by their keys."""
     kind = type(error.kind).__name__
-    if kind in ("AdditionalProperties", "UnevaluatedProperties", "PropertyNames"):
+    if kind in UNKNOWN_KINDS or kind == "PropertyNames":
         return "a member is not known to the schema; its properties are listed there"
     return error.message
 

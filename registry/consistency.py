@@ -237,7 +237,7 @@ def _bad_words(documents: Sequence[Received[Any]]) -> Iterator[Fault]:
     """Find what a schema or a term says of its topic that the door would not understand."""
     for document in documents:
         if isinstance(document.body, EventSchema):
-            found = schema_faults(document.value["schema"])
+            found = schema_faults(document.value["schema"], document.body.compatibility)
             yield from (Fault(document.name, f"/schema{path}", problem, fix) for path, problem, fix in found)
         elif isinstance(document.body, OntologyNode):
             found = term_faults(document.value.get("attributes"))

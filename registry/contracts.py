@@ -1,7 +1,11 @@
 """What a topic says of its payloads beside their form, in words of its schema or its term in the ontology."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from typing import Any
+
+CONTRACT = "x-contract"
+"""Member of a schema's root: what becomes of a payload with members that the schema does not know."""
 
 TAGS = "policy_tags"
 """Member of a term's attributes: the policies that apply to what the term names."""
@@ -10,6 +14,24 @@ SCHEMA_TAGS = "x-policy-tags"
 """Member of a schema's root: the policies that apply to payloads of the topic."""
 
 _PERSONAL = "pii"
+_CLOSING = ("additionalProperties", "unevaluatedProperties")
+
+
+class Contract(StrEnum):
+    """What becomes of a payload with members that its schema does not know."""
+
+    FREEZE = "freeze"
+    """It is refused."""
+    DISCARD_VALUE = "discard_value"
+    """The members are dropped and counted."""
+    EVOLVE = "evolve"
+    """The members are kept, redacted, and proposed for the schema."""
+
+
+def contract_of(schema: Any) -> Contract:
+    """Return the contract that a schema states; one that states none, or nothing that is one, freezes its members."""
+    stated = schema.get(CONTRACT) if isinstance(schema, Mapping) else None
+    return Contract(stated) if stated in list(Contract) else Contract.FREEZE
 
 
 def policy_tags(schema: Any) -> list[str]:
@@ -27,10 +49,25 @@ def is_personal(tags: Iterable[str]) -> bool:
     return any(tag == _PERSONAL or tag.startswith(f"{_PERSONAL}_") for tag in tags)
 
 
-def schema_faults(schema: Any) -> Iterator[tuple[str, str, str]]:
-    """Find what is wrong with the words of a schema's root, as (path, problem, fix)."""
-    if isinstance(schema, Mapping) and not _are_tags(schema.get(SCHEMA_TAGS, [])):
+def schema_faults(schema: Any, compatibility: str) -> Iterator[tuple[str, str, str]]:
+    """Find what is wrong with the words of a schema's root, as (path, problem, fix).
+
+    Args:
+        compatibility: what the version after it must be.
+    """
+    if not isinstance(schema, Mapping):
+        return
+    if not _are_tags(schema.get(SCHEMA_TAGS, [])):
         yield f"/{SCHEMA_TAGS}", "is no list of policy tags", 'write it as ["pii_contact"]'
+    contract = schema.get(CONTRACT, Contract.FREEZE)
+    if contract not in list(Contract):
+        yield f"/{CONTRACT}", "is no contract", f"write one of {', '.join(Contract)}"
+    elif contract != Contract.FREEZE and all(schema.get(word) is not False for word in _CLOSING):
+        problem = f"is {contract}, but to an open schema no member is unknown"
+        yield f"/{CONTRACT}", problem, 'add "additionalProperties": false'
+    elif contract == Contract.EVOLVE and compatibility.startswith(("forward", "full")):
+        problem = f"is evolve, but no member may join a schema whose next version must be {compatibility} compatible"
+        yield f"/{CONTRACT}", problem, "make the compatibility backward, or the contract freeze or discard_value"
 
 
 def term_faults(attributes: Any) -> Iterator[tuple[str, str, str]]:

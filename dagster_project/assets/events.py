@@ -88,7 +88,11 @@ def ingestion(
         own = (
             {"rules": dg.MetadataValue.json(dict(done.rules))}
             if spec is EVENT_DEAD_LETTER
-            else timeliness(platform, done.rows.get(spec.name, {}))
+            else {
+                **timeliness(platform, done.rows.get(spec.name, {})),
+                "members_discarded": dg.MetadataValue.json({topic: dict(n) for topic, n in done.discarded.items()}),
+                "schemas_proposed": dg.MetadataValue.json(done.proposed),
+            }
         )
         yield dg.MaterializeResult(asset_key=spec.name, metadata={**metadata, **whole, **own})
 
