@@ -482,7 +482,9 @@ def leaves(value: Any) -> Iterator[str]:
 CHUNK = 29
 KILLS = 40
 TURNS = 5 * KILLS
-"""How often it is tried: a process that is done before it is killed does not count, and on a busy machine many are."""
+"""How often it is tried at the most: a process that is done before it is killed does not count."""
+SMALL_CHUNK = 5
+"""So small that there is something left to do after `KILLS` kills, every third of them after one more commit."""
 
 
 def stream() -> dict[str, bytes]:
@@ -747,11 +749,11 @@ def test_what_lands_during_an_interruption_is_ingested_after_what_was_interrupte
     assert_closed(platform, Accounting(accepted=3, rejected=1))
 
 
-def ingest_in_process(root: Path, ready: Any) -> None:
+def ingest_in_process(root: Path, ready: Any, chunk: int = CHUNK) -> None:
     """Ingest what waits in the home at `root`, saying when it begins."""
     platform = Platform(Home(root))
     ready.set()
-    ingest(platform, chunk=CHUNK)
+    ingest(platform, chunk=chunk)
     platform.close()
 
 
@@ -769,7 +771,9 @@ def ingest_many_times(root: Path, turns: Any, begun: Any) -> None:
     """Ingest what waits, in a fork per turn that the parent may kill; importing once is what makes it many."""
     for _ in range(turns):
         begun.recv()
-        process = multiprocessing.get_context("fork").Process(target=ingest_in_process, args=(root, _Nothing()))
+        process = multiprocessing.get_context("fork").Process(
+            target=ingest_in_process, args=(root, _Nothing(), SMALL_CHUNK)
+        )
         process.start()
         begun.send(process.pid)
         process.join()
@@ -810,7 +814,7 @@ def test_a_process_killed_at_any_moment_leaves_nothing_that_the_next_run_does_no
             break
     nursery.kill()
     nursery.join(60)
-    ingest(disturbed, chunk=CHUNK)
+    ingest(disturbed, chunk=SMALL_CHUNK)
     assert_same(disturbed, undisturbed)
     assert kills >= KILLS
 
