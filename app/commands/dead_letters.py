@@ -1,6 +1,5 @@
 """`rwcm dead-letters`: what was refused, and what to do about it."""
 
-import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.faults import Refused, said_clearly
+from app.identity import operator
 from lake.home import Home, HomeFault
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from ingest.dead_letters import DeadLetter
 
 _MAX_FILE = 1 << 20
-
-
-def _operator() -> str:
-    return f"operator:{getpass.getuser()}"[:64]
 
 
 @contextmanager
@@ -168,16 +164,19 @@ def repair(dead_letter_id: str, changes: tuple[str, ...], removed: tuple[str, ..
             landing=platform.landing,
             lake=platform.lake,
             registry=platform.registry,
-            actor=_operator(),
+            actor=operator(),
             now=platform.now(),
         )
     console.print(f"Landed as {name}; the next ingestion takes it.")
 
 
 def _bounded(path: Path) -> bytes:
-    if path.stat().st_size > _MAX_FILE:
-        raise Refused(f"{path} is larger than a record may be ({_MAX_FILE:,} bytes)")
-    return path.read_bytes()
+    from guard.files import Unreadable, read_regular
+
+    try:
+        return read_regular(path, max_bytes=_MAX_FILE, follows_links=True)
+    except Unreadable as fault:
+        raise Refused(f"{path} {fault}; a record may have {_MAX_FILE:,} bytes") from None
 
 
 def _split(change: str) -> tuple[str, str]:
@@ -205,7 +204,7 @@ def replay(dead_letter_ids: tuple[str, ...], **filters: str | None) -> None:
             landing=platform.landing,
             lake=platform.lake,
             registry=platform.registry,
-            actor=_operator(),
+            actor=operator(),
             now=platform.now(),
         )
     for letter, verdict in done.refused:
@@ -234,7 +233,7 @@ def dismiss(dead_letter_ids: tuple[str, ...], reason: str, **filters: str | None
             landing=platform.landing,
             lake=platform.lake,
             registry=platform.registry,
-            actor=_operator(),
+            actor=operator(),
             now=platform.now(),
         )
     console.print(f"{count:,} dead letters dismissed.")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -329,6 +330,8 @@ def test_the_commands_list_show_repair_and_dismiss(desk: Desk, run: Callable[...
     corrected = tmp_path / "I-2.json"
     corrected.write_text(json.dumps(invoice("I-2"), indent=2))
     assert run("repair", by_event["I-2"], "--file", str(corrected)).exit_code == 0
+    os.mkfifo(tmp_path / "pipe")
+    assert run("repair", by_event["I-3"], "--file", str(tmp_path / "pipe")).exit_code == 2, "a pipe was waited for"
     assert run("dismiss", by_event["I-3"], "--reason", "cancelled").exit_code == 0
     assert run("dismiss", "--reason", "everything").exit_code == 2
     assert desk.ingest() == (2, 0, 0)
