@@ -2,12 +2,14 @@
 
 A skill is called once per turn for all rows that stand on its step: columns in, columns out. It has no clock and no
 random number but what belongs to the episode, so the same call gives the same result.
+
+A skill with effects is called through `Effects`, which journals what is meant, does it, and journals what came of it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -32,10 +34,38 @@ class ErrorCode(StrEnum):
     CONNECTIVITY = "CONNECTIVITY"
     LOOP_BOUND = "LOOP_BOUND"
     PERMISSION_DENIED = "PERMISSION_DENIED"
+    TIMEOUT = "TIMEOUT"
+    RATE_LIMITED = "RATE_LIMITED"
+    REMOTE_FAULT = "REMOTE_FAULT"
+    REJECTED = "REJECTED"
+    DUPLICATE = "DUPLICATE"
+    AUTH = "AUTH"
+    SECRET_UNAVAILABLE = "SECRET_UNAVAILABLE"  # noqa: S105 - a code
+    EGRESS_DENIED = "EGRESS_DENIED"
+    RESPONSE_TOO_LARGE = "RESPONSE_TOO_LARGE"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    EFFECT_UNKNOWN = "EFFECT_UNKNOWN"
 
 
-TRANSIENT = frozenset({ErrorCode.CONNECTIVITY})
+TRANSIENT = frozenset({ErrorCode.CONNECTIVITY, ErrorCode.RATE_LIMITED, ErrorCode.TIMEOUT, ErrorCode.REMOTE_FAULT})
 """What another attempt may mend."""
+
+NOT_DONE = frozenset(
+    {
+        ErrorCode.CONNECTIVITY,
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.AUTH,
+        ErrorCode.SECRET_UNAVAILABLE,
+        ErrorCode.EGRESS_DENIED,
+    }
+)
+"""Failures after which an effect has certainly not happened, and may happen at another attempt under the same key."""
+
+UNCERTAIN = frozenset({ErrorCode.TIMEOUT, ErrorCode.REMOTE_FAULT, ErrorCode.SKILL_FAULT, ErrorCode.EFFECT_UNKNOWN})
+"""Failures after which nobody here knows whether an effect has happened; all others are the other side's answer."""
+
+EFFECT_RESOLVED = "effect.resolved"
+"""Topic of the event by which a person says what became of an effect; its member `effect_key` names it."""
 
 RESULT_SCHEMA = pl.Schema(
     {
@@ -63,16 +93,41 @@ class Call:
         seeds: source of chance per row, an unsigned 64-bit number of episode, step and attempt.
         known: looks up what the episode knows so far.
         binding: the skill's runtime_binding.
+        skill_id: the skill; with `step_id` and `episodes` it is what the journal tells people of an effect.
+        episodes: the episode per row.
+        keys: per row what names the effect, for a skill with effects; `Effects` sets it.
+        timeout_ms: how long one row's effect may take; `Effects` sets it, else the binding says.
     """
 
     arguments: Mapping[str, list[Any]]
     seeds: pl.Series
     known: Known
     binding: RuntimeBinding
+    skill_id: str = ""
+    step_id: str = ""
+    episodes: Sequence[str] = ()
+    keys: Sequence[str] = ()
+    timeout_ms: int | None = None
 
     @property
     def rows(self) -> int:
         return len(self.seeds)
+
+    def take(self, rows: Sequence[int]) -> "Call":
+        """Return the call for some of its rows, in the order of `rows`."""
+
+        def known(*path: str) -> list[Any]:
+            values = self.known(*path)
+            return [values[row] for row in rows]
+
+        return replace(
+            self,
+            arguments={name: [values[row] for row in rows] for name, values in self.arguments.items()},
+            seeds=self.seeds[list(rows)],
+            known=known,
+            episodes=[self.episodes[row] for row in rows] if self.episodes else (),
+            keys=[self.keys[row] for row in rows] if self.keys else (),
+        )
 
 
 class Skill(Protocol):
@@ -83,6 +138,38 @@ class Skill(Protocol):
 
     def run(self, call: Call) -> pl.DataFrame:
         """Return one row of `RESULT_SCHEMA` per row of the call, in order. Failures are rows, not exceptions."""
+        ...
+
+
+@runtime_checkable
+class LooksUp(Protocol):
+    """A skill with effects that can ask the other side which of them happened."""
+
+    def look_up(self, keys: Sequence[str], binding: RuntimeBinding) -> Mapping[str, str]:
+        """Return the outputs, as JSON text, of those keys whose effects happened; any other certainly did not.
+
+        Raises:
+            Exception: the other side cannot be asked now; nothing is concluded from that.
+        """
+        ...
+
+
+def is_idempotent(skill: Skill) -> bool:
+    """Return whether a skill declares that the same key may be sent again: the other side does it once."""
+    return bool(getattr(skill, "is_idempotent", False))
+
+
+class Effects(Protocol):
+    """Calls skills with effects, so that each effect happens once under its key, whatever is killed when."""
+
+    def perform(self, skill: Skill, call: Call, keys: Sequence[str], *, timeout_ms: int | None) -> pl.DataFrame:
+        """Return one row of `RESULT_SCHEMA` per row of the call, in order; `keys` names the effect of each.
+
+        A key that is done comes back as it was recorded. A transient failure may be tried again under the same keys.
+        A row with `EFFECT_UNKNOWN` waits for a person: its episode is kept open until an event of the topic
+        `EFFECT_RESOLVED` carries its key, one that was produced after the episode was put down; then the same call is
+        made again and gives what was decided.
+        """
         ...
 
 

@@ -195,3 +195,36 @@ SCHEMA_CONSUMER = TableSpec(
         text("reason", "First reason why it does not.", nullable=True),
     ),
 )
+
+EFFECT = TableSpec(
+    name="effect",
+    description="Journal of effects on other systems: what was meant, written before, and what came of it.",
+    grain="one row per effective idempotency key",
+    key=("effect_key",),
+    indexes=(("state",), ("episode_id",)),
+    columns=(
+        text(
+            "effect_key",
+            "Names the effect: the step's key, the episode, and the direction of a compensation.",
+            length=256,
+        ),
+        identifier("skill_id", "Skill whose effect it is."),
+        identifier("episode_id", "Episode that it belongs to."),
+        identifier("step_id", "Step that it belongs to."),
+        text(
+            "state",
+            "Intended; done, with what the other side answered; certainly not done, so that it may be tried; unknown "
+            "until a person says; or resolved by one.",
+            length=16,
+            enum=("intended", "done", "not_done", "unknown", "resolved"),
+        ),
+        text("request_digest", "SHA-256 of the request; the same key with another request is refused.", length=64),
+        json_text("result", "What the skill returned, as an array in the order of its columns.", nullable=True),
+        text("error_code", "Code of the failure, if it was one.", length=64, nullable=True),
+        text("reason", "Why a person resolved it so.", length=1024, nullable=True),
+        identifier("batch_id", "Batch of the execution that meant it last."),
+        timestamp("intended_at", "When it was meant last."),
+        timestamp("settled_at", "When its state became what it is; null while it is intended.", nullable=True),
+        *GOVERNED,
+    ),
+)
