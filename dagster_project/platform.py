@@ -16,7 +16,7 @@ from lake.home import Demonstration, Home, HomeFault
 from lake.months import Month, parse_month
 from lake.store import Lake
 from registry.database import Registry
-from registry.outbox import AUDIT_TOPICS
+from registry.outbox import OWN_TOPICS
 from runtime.skills.simulated import SimulatedSkills
 from runtime.triggers import FIRED
 
@@ -77,9 +77,9 @@ class Platform:
     def door(self) -> Door:
         """Return a validator over the schemas registered now, for what comes from outside.
 
-        Neither the audit is written there, nor does a trigger fire.
+        What the registry alone can know is not told there, nor does a trigger fire.
         """
-        return self._door(reserved=(*AUDIT_TOPICS, FIRED))
+        return self._door(reserved=(*OWN_TOPICS, FIRED))
 
     def inner_door(self) -> Door:
         """Return a validator over the schemas registered now, for what the registry announces."""

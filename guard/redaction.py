@@ -203,9 +203,14 @@ class _Places:
         """Return whether a part of the schema says or makes sure that no text is personal where it holds."""
         if schema.get(PII_MARK) is False:
             return True
-        # Older drafts do not read what stands beside a reference.
-        is_closed = "enum" in schema or ("const" in schema and self._knows_const)
-        return "$ref" not in schema and (is_closed or schema.get("format") in _SPELLED_OUT)
+        return is_spelled_out(schema, knows_const=self._knows_const)
+
+
+def is_spelled_out(schema: Mapping[str, Any], *, knows_const: bool = True) -> bool:
+    """Return whether a part of a schema leaves no room for a person's words."""
+    # Older drafts do not read what stands beside a reference.
+    is_closed = "enum" in schema or ("const" in schema and knows_const)
+    return "$ref" not in schema and (is_closed or schema.get("format") in _SPELLED_OUT)
 
 
 def field_name(key: str) -> str:

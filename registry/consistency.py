@@ -12,11 +12,11 @@ from guard.secrets import find_secrets
 from lake.spec import TableSpec
 from lake.tables import ROLE, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
 from registry.checks import Known, check_workflow
-from registry.contracts import schema_faults, term_faults
+from registry.contracts import is_personal, schema_faults, term_faults, term_tags
 from registry.database import SPECS, TABLES, fetch
 from registry.documents import Argument, EventSchema, Fault, OntologyNode, Received, SkillNode, Workflow
 from registry.objects import Row, current_documents
-from registry.schemas import incompatibilities
+from registry.schemas import incompatibilities, personal_topics
 
 _BY_NAME = {spec.name: spec for spec in SPECS}
 _OF_WORKFLOWS = frozenset((WORKFLOW.name, STEP_ACTION.name, TRIGGER_DEF.name))
@@ -33,8 +33,8 @@ def inconsistencies(
 ) -> Iterator[Fault]:
     """Find everything that keeps `documents`, taken apart into `rows`, from standing beside what is stored.
 
-    A document of an object that is stored takes its place. What relies on a skill or an event schema that is replaced
-    must hold with the new one as well.
+    A document of an object that is stored takes its place. What relies on a skill, an event schema or the term of a
+    topic that is replaced must hold with the new one as well.
     """
     yield from _dangling(connection, rows)
     yield from _cycles(connection, rows)
@@ -55,6 +55,7 @@ def inconsistencies(
 def _relying_on(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Iterator[Workflow]:
     """Yield the stored workflows that run and name a skill or topic of `documents`; not those that come with them."""
     named = [document.body.object_id for document in documents if isinstance(document.body, SkillNode | EventSchema)]
+    named += [document.body.label for document in documents if isinstance(document.body, OntologyNode)]
     coming = {document.body.object_id for document in documents if isinstance(document.body, Workflow)}
     if named:
         for status in ("active", "paused"):
@@ -99,9 +100,17 @@ def _known(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Kno
         skills={name: skill.signature for name, skill in skills.items()},
         roles={role for (role,) in roles},
         schemas=schemas,
+        personal=_personal_topics(connection, documents),
         effects={name: skill.runtime_binding.effects for name, skill in skills.items()},
         calls=_calls(connection, documents, skills),
     )
+
+
+def _personal_topics(connection: sa.Connection, documents: Sequence[Received[Any]]) -> set[str]:
+    """Return the topics whose term says that they are personal as a whole."""
+    terms = [d.body for d in documents if isinstance(d.body, OntologyNode) and d.body.node_type == "event"]
+    tagged = {term.label for term in terms if is_personal(term_tags(term.attributes))}
+    return (personal_topics(connection) - {term.label for term in terms}) | tagged
 
 
 def _calls(

@@ -21,6 +21,12 @@ TOKEN_CHANGED = "access.token"  # noqa: S105 - a topic
 AUDIT_TOPICS = (REGISTRY_CHANGED, ACCESS_DENIED, TOKEN_CHANGED)
 """Topics that say who changed what, who was refused, and who was given a token."""
 
+PROPOSED = "reflection.proposed"
+POLICY_UPDATED = "policy.updated"
+RESTORED = "registry.restored"
+OWN_TOPICS = (*AUDIT_TOPICS, PROPOSED, POLICY_UPDATED, RESTORED)
+"""Topics that the registry alone announces: an event of them says that something is so in the registry."""
+
 
 def announce(
     connection: sa.Connection,

@@ -17,12 +17,11 @@ from guard.identity import name_uuid
 from lake.tables import PUBLICATION_QUEUE
 from registry.database import TABLES, fetch, insert_missing
 from registry.objects import NotRegistered
-from registry.outbox import announce_many
+from registry.outbox import PROPOSED, announce_many
 
 EXPIRY = timedelta(days=21)
 """A proposal that nobody acts on closes by itself."""
 
-PROPOSED = "reflection.proposed"
 MAX_ANNOUNCED_BYTES = 1 << 18
 """A body beyond this is announced by its hash and size; whoever needs it reads the queue."""
 

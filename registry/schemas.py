@@ -13,8 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from guard.canonical import canonical, parse
-from lake.tables import SCHEMA_REGISTRY
+from lake.tables import ONTOLOGY_NODE, SCHEMA_REGISTRY
 from registry.compatibility import Conflict, Format, Mode, SchemaRefused, check_versions, validate_schema
+from registry.contracts import is_personal, term_tags
 from registry.database import TABLES, Registry, fetch
 from registry.documents import EventSchema, Fault, Received
 from registry.permissions import Principal
@@ -85,6 +86,13 @@ def schema_versions(connection: sa.Connection, subject: str | None = None) -> di
             SchemaVersion(name, version, semver, language, Mode(mode), model == "lenient", parse(text)),
         )
     return dict(found)
+
+
+def personal_topics(connection: sa.Connection) -> set[str]:
+    """Return the topics whose term in the ontology, an event of their name, says that they are personal as a whole."""
+    term = TABLES[ONTOLOGY_NODE.name]
+    terms = fetch(connection, sa.select(term.c.label, term.c.attributes).filter_by(node_type="event"))
+    return {label for label, attributes in terms if is_personal(term_tags(parse(attributes)))}
 
 
 def conflicts_with(versions: Sequence[SchemaVersion], schema: Any, format: Format) -> list[Conflict]:

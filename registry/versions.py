@@ -33,12 +33,10 @@ from registry.documents import (
     read_document,
 )
 from registry.objects import NotRegistered, Row, document_in_version, rows_of, version_row
-from registry.outbox import announce_many, announce_versions
+from registry.outbox import POLICY_UPDATED, announce_many, announce_versions
 
 BOOTSTRAP, IMPORT, PUBLICATION, ROLLBACK = "bootstrap", "import", "publication", "rollback"
 """Why a version exists."""
-
-POLICY_UPDATED = "policy.updated"
 
 KINDS: Mapping[str, type[Document]] = {
     kind.spec.name: kind for kind in (Role, SkillNode, RoleSkill, Agent, OntologyNode, Policy, EventSchema, Workflow)

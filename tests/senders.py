@@ -9,13 +9,17 @@ from typing import Any
 from dagster_project.platform import Platform
 from ingest.events import Ingestion, ingest_landing
 from lake.home import Home
-from lake.tables import LOGS
+from lake.tables import LOGS, SCHEMA_REGISTRY
+from registry.database import upsert
 from registry.loader import PACK, load_pack
 
 RECEIVED_AT = datetime(2025, 3, 10, 12, tzinfo=UTC)
 """When files land unless a test says otherwise."""
 
 NOW = datetime(2025, 4, 1, tzinfo=UTC)
+
+NOTE = "note.taken"
+"""A topic whose payloads have a `body` of any kind."""
 
 
 def invoice(**changes: Any) -> dict[str, Any]:
@@ -57,8 +61,27 @@ def open_platform(root: Path) -> Platform:
     """Return a home with the shipped pack and empty tables."""
     platform = Platform(Home(root))
     load_pack(platform.registry, PACK, actor="test", now=NOW)
+    with platform.registry.transaction() as connection:
+        upsert(connection, SCHEMA_REGISTRY, [_free_topic()])
     platform.lake.ensure(LOGS)
     return platform
+
+
+def _free_topic() -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"body": {"type": "object"}}, "required": ["body"]}
+    return {
+        "subject": NOTE,
+        "version": 1,
+        "semver": "1.0.0",
+        "format": "json",
+        "schema": json.dumps(schema),
+        "compatibility": "backward",
+        "content_model": "strict",
+        "created_at": NOW,
+        "created_by": "test",
+        "updated_at": NOW,
+        "updated_by": "test",
+    }
 
 
 def ingest(platform: Platform, **options: Any) -> Ingestion:

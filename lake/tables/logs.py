@@ -41,7 +41,10 @@ EVENT_BUS = TableSpec(
             length=64,
         ),
         identifier("file_id", "SHA-256 of the landed file that brought the event."),
-        bigint("file_offset", "Byte at which the record starts in the unpacked file."),
+        bigint(
+            "file_offset",
+            "Where the record starts: a byte of the unpacked text, or the number of a row (Avro, Parquet, CSV) from 0.",
+        ),
         identifier("batch_id", "Batch that accepted the event."),
         *APPENDED,
     ),
@@ -67,7 +70,11 @@ EVENT_DEAD_LETTER = TableSpec(
         json_text("evidence", "The record with every value replaced by its type and size.", nullable=True),
         text("file_name", "Name under which the file landed.", length=512),
         identifier("file_id", "SHA-256 of the file."),
-        bigint("file_offset", "Byte (events) or line (logs) at which the record starts."),
+        bigint(
+            "file_offset",
+            "Where the record starts: a byte of the unpacked text, the number of a row (Avro, Parquet, CSV) "
+            "from 0; of a log its line (XES) or row from 1 (CSV).",
+        ),
         timestamp("received_at", "When the file landed, in UTC."),
         identifier("batch_id", "Batch that refused the record."),
         *APPENDED,

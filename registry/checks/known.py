@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from registry.checks.shapes import Shape, returned_shape, shape_of
+from registry.contracts import is_personal, policy_tags
 from registry.documents import Signature, StepAction
 
 
@@ -17,6 +18,7 @@ class Known:
         skills: skill id -> its signature.
         roles: role ids.
         schemas: topic -> the JSON Schema of its payloads.
+        personal: topics whose payloads are personal as a whole.
         effects: skill id -> action -> effect category; a skill that is not named has none.
         calls: workflow id -> the workflows that it calls; None if it is not known which workflows there are.
     """
@@ -24,6 +26,7 @@ class Known:
     skills: Mapping[str, Signature]
     roles: Collection[str]
     schemas: Mapping[str, Mapping[str, Any]]
+    personal: Collection[str] = ()
     effects: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     calls: Mapping[str, Collection[str]] | None = None
 
@@ -35,8 +38,12 @@ class Known:
         """Return the shape of a topic's payloads, None if the topic is not known."""
         key = ("topic", topic)
         if key not in self._shapes:
-            self._shapes[key] = shape_of(self.schemas[topic]) if topic in self.schemas else None
+            self._shapes[key] = self._payload(topic) if topic in self.schemas else None
         return self._shapes[key]
+
+    def _payload(self, topic: str) -> Shape:
+        schema = self.schemas[topic]
+        return shape_of(schema, is_personal=topic in self.personal or is_personal(policy_tags(schema)))
 
     def returned(self, skill_id: str) -> Shape | None:
         """Return the shape of what a skill returns, None if it promises nothing or is not known."""

@@ -77,7 +77,8 @@ def _objects(schema: Schema, root: Root, tree: Tree, depth: int) -> list[Any]:
         if not properties:
             if required or not isinstance(more, Mapping):
                 raise NotTold
-            return [{}, *({"key": value} for value in values_of_schema(more, root, {}, depth - 1))]
+            name = _TOKEN if "propertyNames" in schema else "key"
+            return [{}, *({name: value} for value in values_of_schema(more, root, {}, depth - 1))]
     options: dict[str, list[Any]] = {}
     for name in dict.fromkeys((*properties, *tree)):
         if name in properties:

@@ -7,8 +7,8 @@ lists nothing is not judged. A skill's `returns` lists what is always there, unl
 
 Values are made the same way each time: bounds, each member of an enum, both booleans, integral and fractional numbers,
 empty and long texts and lists, absent optional members. Every value is held against the schema before it is used, so
-that no expression is refused for a value that cannot come. Personal members (`x-pii`) are tokens, as they are when an
-expression sees them.
+that no expression is refused for a value that cannot come. Personal members (`x-pii`, or all of a topic whose tags say
+so) are tokens, as they are when an expression sees them.
 """
 
 import json
@@ -21,11 +21,20 @@ from typing import Any
 import jsonschema_rs
 
 from guard.canonical import canonical
-from guard.redaction import PII_MARK
+from guard.redaction import PII_MARK, is_spelled_out
 from registry.checks.samples import MAX_VALUES, Tree, product, values_of_schema
 from registry.checks.schemas import DEPTH, NotTold, Root, Schema, enum_of, plain
 from registry.documents import container_of
 from registry.expressions import MemberPath
+
+_TOKEN_NAME = {"pattern": "^pii:"}
+_UNTRUE_OF_TOKENS = frozenset(
+    ("format", "pattern", "minLength", "maxLength", "patternProperties", "propertyNames", "not", "if", "then", "else")
+)
+"""What a schema says of texts and names, and need not hold of their tokens."""
+
+_ALTERNATIVES = frozenset(("anyOf", "oneOf", "if", "then", "else", "not", "dependentSchemas"))
+_COMBINING = _ALTERNATIVES | {"allOf", "$ref"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +116,13 @@ class Member:
         return values + (self.presence == "maybe")
 
 
-def shape_of(schema: Any) -> Shape:
-    """Return the shape of a JSON Schema as it stands in a registered event schema."""
-    return _shape(canonical(schema))
+def shape_of(schema: Any, *, is_personal: bool = False) -> Shape:
+    """Return the shape of a JSON Schema as it stands in a registered event schema.
+
+    Args:
+        is_personal: whether its values are personal as a whole, as the redactor at the door takes it.
+    """
+    return _shape(canonical(schema), is_personal)
 
 
 def returned_shape(returns: Any) -> Shape | None:
@@ -175,13 +188,68 @@ def of_type(item: Any) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _shape(text: str) -> Shape:
+def _shape(text: str, is_personal: bool) -> Shape:
     schema = json.loads(text)
     try:
         jsonschema_rs.validator_for(text)
     except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
         return Shape({})  # another check's fault, or another format's schema
-    return Shape(_as_seen(schema, is_personal=False))
+    return Shape(_as_hidden(schema, is_sure=True, is_root=True) if is_personal else _as_seen(schema, is_personal=False))
+
+
+def _as_hidden(schema: Any, *, is_sure: bool, is_root: bool = False) -> Any:
+    """Return the schema of what is left of a value that is personal as a whole.
+
+    A text is a token unless the schema spells it out; so is the name of a member that the schema does not name.
+
+    Args:
+        is_sure: whether the part holds for every value of its place: in an alternative nothing is spelled out.
+    """
+    if not isinstance(schema, Mapping):
+        return schema
+    mark = schema.get(PII_MARK)
+    if mark is True and not is_root:
+        return _as_seen(schema, is_personal=True)
+    if is_sure and not is_root and (mark is False or is_spelled_out(schema)):
+        return _as_seen(schema, is_personal=False)
+    seen = {name: item for name, item in schema.items() if name not in _UNTRUE_OF_TOKENS}
+    if "enum" in schema or "const" in schema:
+        listed = schema.get("enum", [schema.get("const")])
+        return {"anyOf": [{"type": "string", PII_MARK: True}, {"enum": [v for v in listed if not isinstance(v, str)]}]}
+    if "string" in _types(schema):
+        if len(_types(schema)) > 1:
+            rest = _as_hidden({**schema, "type": sorted(_types(schema) - {"string"})}, is_sure=is_sure)
+            return {"anyOf": [{"type": "string", PII_MARK: True}, rest]}
+        seen[PII_MARK] = True
+    for name in ("properties", "$defs", "definitions"):
+        if isinstance(schema.get(name), Mapping):
+            sure = is_sure and (name == "properties" or not _alternatives_refer(schema))
+            seen[name] = {key: _as_hidden(item, is_sure=sure) for key, item in schema[name].items()}
+    for name in ("items", "additionalProperties"):
+        if name in schema:
+            seen[name] = _as_hidden(schema[name], is_sure=is_sure)
+    for name in ("allOf", "anyOf", "oneOf", "prefixItems"):
+        if isinstance(schema.get(name), list):
+            sure = is_sure and name in ("allOf", "prefixItems")
+            seen[name] = [_as_hidden(item, is_sure=sure) for item in schema[name]]
+    if "object" in _types(schema) and not _COMBINING & schema.keys():
+        seen["propertyNames"] = {"anyOf": [{"enum": list(schema.get("properties", ()))}, _TOKEN_NAME]}
+    if "required" in schema:
+        seen["required"] = [name for name in schema["required"] if name in schema.get("properties", ())]
+    return seen
+
+
+def _types(schema: Schema) -> set[str]:
+    types = schema.get("type", ())
+    return {types} if isinstance(types, str) else set(types)
+
+
+def _alternatives_refer(schema: Any) -> bool:
+    """Tell whether an alternative somewhere in a schema refers to another part of it."""
+    if isinstance(schema, Mapping):
+        within = [schema[name] for name in _ALTERNATIVES & schema.keys()]
+        return any(map(_refers, within)) or any(map(_alternatives_refer, schema.values()))
+    return isinstance(schema, list) and any(map(_alternatives_refer, schema))
 
 
 def _as_seen(schema: Any, *, is_personal: bool) -> Any:
@@ -191,7 +259,8 @@ def _as_seen(schema: Any, *, is_personal: bool) -> Any:
     is_personal = is_personal or schema.get(PII_MARK) is True
     inner = {name for name in ("properties", "items", "additionalProperties", "prefixItems") if name in schema}
     if is_personal and not inner and "$ref" not in schema:
-        return {"type": "string", PII_MARK: True}
+        token = {"type": "string", PII_MARK: True}
+        return {"anyOf": [token, {"type": "null"}]} if "null" in _types(schema) else token
     seen = dict(schema)
     for name in ("properties", "$defs", "definitions", "patternProperties"):
         if isinstance(schema.get(name), Mapping):
@@ -230,11 +299,16 @@ def _within(schema: Schema, root: Root, path: MemberPath) -> Member:
         inner = _member(properties[name], root, tuple(rest))
         is_there = inner.presence != "always" or name in schema.get("required", ())
         return inner if is_there else Member("maybe", inner.types, inner.enum, inner.known)
-    if more is False:
+    if more is False or not _may_be_named(schema, name):
         return Member("never", known=tuple(properties))
     if not properties:
         return _member(more, root, tuple(rest)) if isinstance(more, Mapping) else Member("unknown")
     return Member("unlisted", known=tuple(properties))
+
+
+def _may_be_named(schema: Schema, name: str) -> bool:
+    names = schema.get("propertyNames", True)
+    return names is True or bool(jsonschema_rs.is_valid(names, name))
 
 
 def _either(members: Sequence[Member]) -> Member:

@@ -14,12 +14,9 @@ from registry.documents import DocumentRefused, Received
 from registry.forms.assembly import Content, Key, Placed, complete
 from registry.forms.sheets import SPECS, Faults, FormRefused
 from registry.objects import Row
-from registry.outbox import announce, announce_versions
+from registry.outbox import RESTORED, announce, announce_versions
 from registry.permissions import Principal
 from registry.publication import PROPOSAL_TYPES, submit_all
-
-RESTORED = "registry.restored"
-"""Topic that says who restored what."""
 
 
 def is_empty(connection: sa.Connection) -> bool:

@@ -20,7 +20,7 @@ from ingest.commit import Accounting
 from ingest.reading import read_parts
 from ingest.records import Limits
 from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER
-from tests.senders import RECEIVED_AT, ingest, invoice, line, lines, record, without
+from tests.senders import NOTE, RECEIVED_AT, ingest, invoice, line, lines, record, without
 
 AT = datetime(2025, 3, 1, 9, 30, tzinfo=UTC)
 NAMES = ["one", "one.ndjson", "one.csv", "one.json"]
@@ -135,7 +135,7 @@ def test_cloudevents_become_native_records(platform: Platform, content: bytes) -
 def test_the_data_of_a_cloudevent_is_kept_verbatim(platform: Platform) -> None:
     """As that of a native record."""
     data = '{"source_id":"é",  "proposal_type":"step","body":{"n":9007199254740993,"d":1.50}}'
-    raw = json.dumps(cloudevent(type="reflection.proposed", data={})).replace('"data": {}', f'"data": {data}')
+    raw = json.dumps(cloudevent(type=NOTE, data={})).replace('"data": {}', f'"data": {data}')
     assert accepted(platform, raw.encode())["payload"].to_list() == [data]
 
 

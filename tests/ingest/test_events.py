@@ -30,7 +30,7 @@ from lake.home import Home
 from lake.store import Appended, Lake
 from lake.tables import BATCH, EVENT_BUS, EVENT_DEAD_LETTER, LANDING_FILE, LOGS
 from registry.loader import PACK, load_pack
-from tests.senders import NOW, RECEIVED_AT, ingest, invoice, line, lines, open_platform, record, without
+from tests.senders import NOTE, NOW, RECEIVED_AT, ingest, invoice, line, lines, open_platform, record, without
 
 MARCH, APRIL = date(2025, 3, 1), date(2025, 4, 1)
 SECRET = "jane.doe+private@example.com"
@@ -291,7 +291,7 @@ def test_an_event_is_in_the_month_of_its_utc_time(platform: Platform, produced_a
 def test_an_accepted_event_holds_what_was_sent_and_where_it_lay(platform: Platform) -> None:
     """A row must lead back to its record, and its payload be the one that was sent."""
     payload = '{"source_id":"é","proposal_type":"step","body":{"n":9007199254740993,"d":0.10000000000000000001}}'
-    raw = line(record("NA", topic="reflection.proposed", payload={})).replace(b"{}", payload.encode())
+    raw = line(record("NA", topic=NOTE, payload={})).replace(b"{}", payload.encode())
     content = b"\xef\xbb\xbf" + line(record("A")) + b"\r\n" + raw + b"\r\n" + line(record("🙂"))
     land(platform, "1.ndjson", content)
     assert ingest(platform).records == Accounting(accepted=3)
@@ -303,7 +303,7 @@ def test_an_accepted_event_holds_what_was_sent_and_where_it_lay(platform: Platfo
     assert event.pop("batch_id") == platform.registry.frame(BATCH)["batch_id"][0]
     assert event == {
         "event_id": "NA",
-        "topic": "reflection.proposed",
+        "topic": NOTE,
         "schema_version": 1,
         "payload": payload,
         "produced_at": datetime(2025, 3, 1, 9, 30, tzinfo=UTC),
@@ -417,7 +417,7 @@ def test_a_small_file_that_unpacks_to_more_than_fits_is_taken_in_parts(
     """A chunk counts records; fifty thousand of a megabyte each are fifty gigabytes."""
     monkeypatch.setattr("ingest.events.CHUNK_BYTES", 100_000)
     large = {"source_id": "S", "proposal_type": "step", "body": {"text": "x" * 30_000}}
-    records = [record(f"E-{number}", topic="reflection.proposed", payload=large) for number in range(12)]
+    records = [record(f"E-{number}", topic=NOTE, payload=large) for number in range(12)]
     land(platform, "1.ndjson.gz", gzip.compress(lines(*records)))
     before = platform.lake.version(EVENT_BUS) or 0
     assert ingest(platform).records == Accounting(accepted=12)

@@ -25,7 +25,7 @@ from ingest.records import Limits, Record
 from ingest.validation import Accepted
 from lake.tables import BATCH, EVENT_BUS, EVENT_DEAD_LETTER, LANDING_FILE
 from tests.ingest.test_envelopes import PAYLOAD, avro, cloudevent, flat, parquet, table, typed_row
-from tests.senders import NOW, RECEIVED_AT, ingest, invoice, line, lines, record
+from tests.senders import NOTE, NOW, RECEIVED_AT, ingest, invoice, line, lines, record
 
 RECORDS = 10_000
 TOKENS: list[bytes] = [
@@ -53,8 +53,8 @@ def seeds() -> list[bytes]:
     return [
         line(record("E-1")),
         line(record("E-2", payload=invoice(sender="jane@example.com"))),
-        line(record("E-3", topic="reflection.proposed", payload=proposal)),
-        json.dumps(record("E-4", topic="reflection.proposed", payload=proposal), separators=(",", ":")).encode(),
+        line(record("E-3", topic=NOTE, payload=proposal)),
+        json.dumps(record("E-4", topic=NOTE, payload=proposal), separators=(",", ":")).encode(),
         line(cloudevent("5")),
     ]
 
@@ -89,7 +89,7 @@ def test_ten_thousand_spoilt_records_are_all_judged_and_those_accepted_are_what_
     assert min(done.records.accepted, done.records.rejected) > RECORDS // 10
     assert_closed(platform, done.records)
     names = dict(platform.registry.frame(LANDING_FILE).select("file_id", "file_name").iter_rows())
-    for event in platform.lake.scan(EVENT_BUS).filter(topic="reflection.proposed").collect().iter_rows(named=True):
+    for event in platform.lake.scan(EVENT_BUS).filter(topic=NOTE).collect().iter_rows(named=True):
         raw = contents[names[event["file_id"]]][event["file_offset"] :].split(b"\n")[0].strip(b" \t\r\n")
         document = parse(raw)
         assert parse(event["payload"]) == document["payload"]
@@ -114,7 +114,7 @@ def test_a_record_read_at_speed_is_what_the_careful_parser_reads(platform: Platf
         members = {name: getattr(found.fields, name) for name in document if name != "payload"}
         assert members == {name: value for name, value in document.items() if name != "payload"}
         verdict = door.check(Record(0, raw), received_at=NOW)
-        if isinstance(verdict, Accepted) and verdict.topic == "reflection.proposed":
+        if isinstance(verdict, Accepted) and verdict.topic == NOTE:
             moment = verdict.produced_at.isoformat()
             content = {name: document[name] for name in ("payload", "producer_id", "topic")} | {"produced_at": moment}
             assert verdict.content_hash == digest(content)
@@ -213,9 +213,7 @@ def test_clocks_that_are_wrong_date_nothing_into_the_future_or_long_ago(platform
 def test_mixed_topics_in_one_file_are_each_held_to_their_own_schema(platform: Platform) -> None:
     """A file is how records travel and says nothing of what they are."""
     proposal = {"source_id": "S", "proposal_type": "step", "body": {}}
-    content = lines(
-        record("A"), record("B", topic="reflection.proposed", payload=proposal), record("C", payload=proposal)
-    )
+    content = lines(record("A"), record("B", topic=NOTE, payload=proposal), record("C", payload=proposal))
     platform.landing.put("mixed", content, received_at=RECEIVED_AT)
     done = ingest(platform)
     assert (done.records, done.rules) == (Accounting(accepted=2, rejected=1), {"payload_schema": 1})
@@ -226,7 +224,7 @@ def test_integers_of_any_size_are_kept_or_refused_by_the_schema_alone(platform: 
     bodies = [str(number) for number in (2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**40)]
     proposal = {"source_id": "S", "proposal_type": "step", "body": {"n": 0}}
     raws = [
-        line(record(f"E-{number}", topic="reflection.proposed", payload=proposal)).replace(b": 0", f": {body}".encode())
+        line(record(f"E-{number}", topic=NOTE, payload=proposal)).replace(b": 0", f": {body}".encode())
         for number, body in enumerate(bodies)
     ]
     platform.landing.put("1", lines(*raws), received_at=RECEIVED_AT)

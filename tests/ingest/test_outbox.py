@@ -18,7 +18,7 @@ from ingest.events import Ingestion, ingest_landing
 from ingest.outbox import deliver_outbox
 from lake.tables import BATCH, EVENT_BUS, EVENT_DEAD_LETTER, OBJECT_VERSION, OUTBOX
 from registry.access import Denied, Principal, authorise
-from registry.outbox import AUDIT_TOPICS, announce, announce_many
+from registry.outbox import OWN_TOPICS, announce, announce_many
 from registry.tokens import issue_token, revoke_tokens
 from tests.senders import lines, record
 
@@ -154,8 +154,8 @@ def test_an_id_that_another_content_holds_is_a_conflict_and_nothing_is_lost(plat
     assert_closed(platform)
 
 
-@pytest.mark.parametrize("topic", AUDIT_TOPICS)
-def test_the_audit_cannot_be_written_from_outside(platform: Platform, topic: str) -> None:
+@pytest.mark.parametrize("topic", OWN_TOPICS)
+def test_what_the_registry_announces_cannot_be_written_from_outside(platform: Platform, topic: str) -> None:
     """An event that somebody lands must not look like a change that never was."""
     forged = record(event_id="F-1", topic=topic, payload={}, produced_at=NOW.isoformat())
     platform.landing.put("forged.ndjson", lines(forged), received_at=NOW)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guard.redaction import Redactor
 from registry.checks.expressions import condition_problems, uncovered, value_problems
 from registry.checks.samples import MAX_VALUES
 from registry.checks.shapes import Shape, returned_shape, shape_of
@@ -129,6 +130,60 @@ def test_what_can_fail_is_refused_with_the_case_and_the_way_out(text: str, probl
     (found,) = condition_problems(compile_expression(text), SCOPE)
     assert problem in found.text
     assert fix in found.fix
+
+
+PERSONAL = (("trigger", shape_of(TRIGGER, is_personal=True)),)
+
+
+def test_texts_of_a_personal_topic_are_tokens_when_an_expression_sees_them() -> None:
+    """A condition that compares one with a word would never hold, and nobody would know why."""
+    for text, problem in [
+        ("timestamp(trigger.vendor) < timestamp('2030-01-01T00:00:00Z')", "pii:"),
+        ("int(trigger.code) > 10", "pii:"),
+        ("trigger.rates.eur > 1.0", "no such payload"),
+    ]:
+        (found,) = condition_problems(compile_expression(text), PERSONAL)
+        assert problem in found.text
+    for text in [
+        "trigger.amount > 100",
+        "trigger.currency == 'EUR'",
+        "timestamp(trigger.due) < timestamp('2030-01-01T00:00:00Z')",
+        "trigger.vendor.startsWith('pii:')",
+        "trigger.code.startsWith('pii:')",
+    ]:
+        assert condition_problems(compile_expression(text), PERSONAL) == ()
+
+
+@pytest.mark.parametrize("is_personal", [True, False])
+def test_what_redaction_leaves_of_a_value_is_a_value_of_the_shape(is_personal: bool) -> None:
+    """The shape stands for what expressions see: what it leaves out is never tried, and fails in an episode."""
+    kinds: dict[str, Any] = {
+        "text": {"type": "string", "pattern": "^[A-Z]+$", "maxLength": 3},
+        "marked": {"type": ["number", "null"], "x-pii": True},
+        "readable": {"type": "object", "properties": {"t": {"type": "string"}}, "x-pii": False},
+        "either": {"oneOf": [{"type": "string", "enum": ["A", "B"]}, {"type": "integer"}]},
+        "both": {"allOf": [{"type": "string"}, {"enum": ["A", "B"]}]},
+        "mixed": {"enum": ["A", 1, None]},
+        "map": {"type": "object", "additionalProperties": {"type": "string"}},
+        "list": {"type": "array", "items": {"type": ["string", "boolean"]}, "minItems": 1},
+        "referred": {"$ref": "#/$defs/code"},
+        "alternative": {"anyOf": [{"$ref": "#/$defs/code"}, {"type": "boolean"}]},
+        "date": {"type": ["string", "null"], "format": "date"},
+    }
+    redactor, tried = Redactor(b"0123456789abcdef"), 0
+    for name, kind in kinds.items():
+        schema = {
+            "type": "object",
+            "properties": {name: kind, "beside": {"type": "integer"}},
+            "$defs": {"code": {"enum": ["X", "Y"]}},
+        }
+        plain = json.loads(json.dumps(schema).replace('"x-pii"', '"x-none"'))
+        redact = redactor.for_schema(schema, is_personal=is_personal) or (lambda value: value)
+        seen = jsonschema_rs.validator_for(shape_of(schema, is_personal=is_personal).schema)
+        for value in shape_of(plain).values([(name,)]) or ():
+            tried += 1
+            assert seen.is_valid(redact(value)), (schema, value, redact(value))
+    assert tried > 2 * len(kinds)
 
 
 def test_a_value_need_not_be_true_or_false() -> None:
