@@ -257,6 +257,11 @@ def security_rules(connection: sa.Connection, name: str, *, now: datetime) -> li
     return [spec[name] for scope, _, spec in _in_force(connection, now) if scope == "security" and name in spec]
 
 
+def policies_in_force(connection: sa.Connection, scope: str, *, now: datetime) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return (rank of precedence, spec) of the policies of a scope that hold at `now`, by id; rank 0 is the highest."""
+    return [(rank, spec) for held, rank, spec in _in_force(connection, now) if held == scope]
+
+
 def _in_force(connection: sa.Connection, now: datetime) -> Iterable[tuple[str, int, Mapping[str, Any]]]:
     """Yield (scope, rank of precedence, spec) of the policies that hold at `now`."""
     table = TABLES[POLICY.name]

@@ -36,7 +36,9 @@ class ProposalClosed(ValueError):
 
     Attributes:
         rule: `decision` (it is not in the state that is needed), `expired`, `hash` (its body is not what was decided),
-            `base` (the object has moved on since), or `form` (nothing is known that could publish it).
+            `base` (the object has moved on since), `form` (nothing is known that could publish it), `gates` (one has
+            not passed it on what holds now), `reviews` (a mandatory reviewer has not), or `review` (who decides has
+            done so, or their part is done).
     """
 
     def __init__(self, publication_id: str, rule: str, problem: str, fix: str) -> None:
@@ -70,6 +72,7 @@ class Queued:
     body: Mapping[str, Any]
     proposal_hash: str
     provenance: Mapping[str, Any]
+    confidence: float
     decision: str
     proposed_by: str
     decided_by: str | None
@@ -208,6 +211,7 @@ def _queued(row: Any) -> Queued:
         body=parse(row["proposal_body"]),
         proposal_hash=row["proposal_hash"],
         provenance=parse(row["provenance"]),
+        confidence=row["confidence"],
         decision=row["decision"],
         proposed_by=row["proposed_by"],
         decided_by=row["decided_by"],
@@ -257,6 +261,27 @@ def require(proposal: Queued, *, decision: str, now: datetime) -> None:
     if digest(proposal.body) != proposal.proposal_hash:
         problem = "its body is not the one that its hash names"
         raise ProposalClosed(proposal.publication_id, "hash", problem, "submit the change again")
+
+
+def reopen(connection: sa.Connection, proposal: Queued, *, by: str, now: datetime) -> None:
+    """Let an approved proposal wait again: what it was approved on holds no longer."""
+    undecided = {"decision": "pending", "decided_by": None, "decided_at": None}
+    _settle(connection, proposal, undecided, by=by, now=now)
+
+
+def assess(
+    connection: sa.Connection,
+    proposal: Queued,
+    *,
+    risk_score: Decimal,
+    risk_band: str,
+    policy_checks: Sequence[Mapping[str, Any]],
+    by: str,
+    now: datetime,
+) -> None:
+    """Write down how risky a proposal is and what the gates said of it, for those who read the queue."""
+    values = {"risk_score": risk_score, "risk_band": risk_band, "policy_checks": canonical(list(policy_checks))}
+    _settle(connection, proposal, values, by=by, now=now)
 
 
 def mark_published(connection: sa.Connection, proposal: Queued, *, object_id: str, by: str, now: datetime) -> None:

@@ -1,8 +1,9 @@
 """Submitting and publishing: the only way in which an object that is governed changes.
 
-What is submitted becomes a draft, a queued proposal, whatever status it claims. What is published was approved, for
-exactly the body that stands in the queue, and is checked again against the registry as it is now; then version, rows,
-lineage, queue and announcements are written in one transaction.
+What is submitted becomes a draft, a queued proposal, whatever status it claims. What is published was passed by every
+gate and approved by every mandatory reviewer, for exactly the body that stands in the queue (`registry.gates`), and is
+checked again against the registry as it is now; then version, rows, lineage, queue and announcements are written in one
+transaction.
 """
 
 from collections import defaultdict
@@ -20,6 +21,7 @@ from registry.comparison import Comparison, compare
 from registry.database import Registry
 from registry.documents import Document, DocumentRefused, Fault, Received, Workflow, read_document
 from registry.drafts import Draft, Incoming, draft, read_incoming, surroundings
+from registry.gates import require_passed
 from registry.permissions import Action, Principal, load_permissions
 from registry.proposals import (
     Proposal,
@@ -255,7 +257,8 @@ def publish(registry: Registry, publication_id: str, *, principal: Principal, no
 
     Raises:
         NotRegistered: there is no such proposal.
-        ProposalClosed: it is not approved, has expired, is not what was approved, or its object has moved on since.
+        ProposalClosed: it is not approved, has expired, is not what was approved, its object has moved on since, or
+            gates and reviewers have not passed it on the grounds that hold now.
         DocumentRefused: it cannot stand beside what the registry holds now.
         Denied: the principal may not publish it.
     """
@@ -276,6 +279,7 @@ def publish_all(
         if faults:
             raise DocumentRefused(sorted(set(faults)))
         _check(connection, principal, "publish", drafts, now)
+        reviewed = require_passed(connection, queued, load_permissions(connection, now=now), now=now)
         versions = [
             NewVersion(
                 received=one.received,
@@ -285,7 +289,7 @@ def publish_all(
                 source=proposal.publication_id,
                 replaces=one.base,
                 publication_id=proposal.publication_id,
-                lineage=_lineage(proposal, one.received),
+                lineage=_lineage(proposal, one.received, reviewed[proposal.publication_id]),
             )
             for one, proposal in zip(drafts, queued, strict=True)
         ]
@@ -386,12 +390,13 @@ def _document(connection: sa.Connection, proposal: Queued) -> Received[Any]:
     return read_document(kind_of(object_type), canonical(proposal.body), name=f"proposal {proposal.publication_id}")
 
 
-def _lineage(proposal: Queued, received: Received[Any]) -> dict[str, Any]:
+def _lineage(proposal: Queued, received: Received[Any], reviewed_by: Mapping[str, str]) -> dict[str, Any]:
     stated = received.value.get("lineage", {}) if isinstance(received.body, Workflow) else {}
     return {
         "proposal": proposal.publication_id,
         "proposed_by": proposal.proposed_by,
         "decided_by": proposal.decided_by,
+        "reviewed_by": dict(reviewed_by),
         "derived_from": stated.get("derived_from", []),
         "reason": proposal.provenance.get("reason") or stated.get("proposal_reason") or proposal.proposal_type,
     }

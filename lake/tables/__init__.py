@@ -1,6 +1,7 @@
 """Every table of the platform, stated once: the logs of the lake and the tables of the registry."""
 
 from lake.spec import TableSpec
+from lake.tables.gates import GATE_DECISION, PUBLICATION_REVIEW
 from lake.tables.governed import (
     AGENT,
     CONSUMER_SUBSCRIPTION,
@@ -67,11 +68,20 @@ OPERATIONS: tuple[TableSpec, ...] = (
     OUTBOX,
     ACCESS_TOKEN,
     TRIGGER_REFUSAL,
+    GATE_DECISION,
+    PUBLICATION_REVIEW,
 )
-"""What is under way: kept in the registry database; batches and what was done about dead letters are mirrored to the
-lake for the marts."""
+"""What is under way: kept in the registry database; batches, decisions and work on dead letters are
+mirrored to the lake for the marts."""
 
-MIRRORED: tuple[TableSpec, ...] = (*GOVERNED, BATCH, DEAD_LETTER_RESOLUTION, TRIGGER_REFUSAL)
+MIRRORED: tuple[TableSpec, ...] = (
+    *GOVERNED,
+    BATCH,
+    DEAD_LETTER_RESOLUTION,
+    TRIGGER_REFUSAL,
+    GATE_DECISION,
+    PUBLICATION_REVIEW,
+)
 """Registry tables whose current rows the lake holds a copy of."""
 
 DERIVED: tuple[TableSpec, ...] = (SCHEMA_CONSUMER,)
@@ -89,6 +99,7 @@ __all__ = [
     "EMBEDDINGS",
     "EVENT_BUS",
     "EVENT_DEAD_LETTER",
+    "GATE_DECISION",
     "GOVERNED",
     "HOT_WINDOW",
     "LANDING_FILE",
@@ -101,6 +112,7 @@ __all__ = [
     "OUTBOX",
     "POLICY",
     "PUBLICATION_QUEUE",
+    "PUBLICATION_REVIEW",
     "REFLECTION_LOG",
     "RLM_EMBEDDING",
     "ROLE",

@@ -16,9 +16,9 @@ from lake.tables import PUBLICATION_QUEUE, WORKFLOW
 from registry.access import Principal
 from registry.database import Registry
 from registry.loader import PACK
-from registry.proposals import decide, find
 from registry.publication import publish
 from registry.tokens import issue_token
+from tests.approvals import approve
 
 
 @pytest.fixture
@@ -61,26 +61,16 @@ def stricter(folder: Path, value: float = 0.04) -> Path:
     return path
 
 
-def approve(home: Home, publication_id: str) -> None:
+def approved(home: Home, publication_id: str) -> None:
     """Approve a draft as the rooms that decide would."""
-    now = datetime.now(UTC)
     registry = Registry.open(home.registry_db)
-    with registry.transaction() as connection:
-        (queued,) = find(connection, publication_id)
-        decide(
-            connection,
-            publication_id,
-            proposal_hash=queued.proposal_hash,
-            decision="approved",
-            decided_by="rita",
-            now=now,
-        )
+    approve(registry, publication_id, datetime.now(UTC))
     registry.close()
 
 
 def make_current(home: Home, publication_id: str) -> None:
     """Approve a draft and publish it."""
-    approve(home, publication_id)
+    approved(home, publication_id)
     registry = Registry.open(home.registry_db)
     publish(registry, publication_id, principal=Principal("ada", "person", "QA-M-001"), now=datetime.now(UTC))
     registry.close()
@@ -237,7 +227,7 @@ def test_the_queue_says_what_it_waits_for_and_whose_move_it_is(home: Home, tmp_p
     mine = told("proposals", "--mine", token=reviewer)
     assert [item["publication_id"] for item in mine] == [by_manager]
     assert told("proposals", "--mine", token=token(home, "FA-D-001")) == []
-    approve(home, by_manager)
+    approved(home, by_manager)
     assert told("proposals", "--decision", "approved")[0]["next"] == "a publisher: QA-M-001"
     assert [item["decision"] for item in told("proposals", "--mine", token=reviewer)] == ["approved"]
     (other,) = told("proposals", "--mine", token=token(home, "SEC-M-001"))

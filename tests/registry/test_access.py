@@ -25,9 +25,9 @@ from registry.documents import Agent
 from registry.loader import PACK
 from registry.objects import NotRegistered
 from registry.outbox import ACCESS_DENIED
-from registry.proposals import decide, find
 from registry.publication import publish, submit
 from registry.tokens import draw, issue_token, revoke_tokens
+from tests.approvals import approve
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 ANN = Principal("u-ann", "person", "FA-M-001")
@@ -130,16 +130,7 @@ def test_an_agent_that_is_published_in_another_role_needs_another_token(loaded: 
     (document,) = (agent for agent in agents if agent["agent_id"] == "AG-SYNTH-001")
     moved = json.dumps({**document, "role_id": "IT-M-001"})
     queued = submit(loaded, Agent, moved, name="agent", principal=ANN, now=NOON).publication_id
-    with loaded.transaction() as connection:
-        (proposal,) = find(connection, queued)
-        decide(
-            connection,
-            queued,
-            proposal_hash=proposal.proposal_hash,
-            decision="approved",
-            decided_by="u-qa",
-            now=NOON,
-        )
+    approve(loaded, queued, NOON)
     assert authenticate(loaded, token, now=NOON).role_id == "DA-M-001"
     with pytest.raises(Denied):
         publish(loaded, queued, principal=ANN, now=NOON)

@@ -23,8 +23,9 @@ from registry.database import Registry
 from registry.documents import DocumentRefused, Policy, Workflow
 from registry.loader import PACK
 from registry.permissions import Principal
-from registry.proposals import ProposalClosed, decide, find
+from registry.proposals import ProposalClosed
 from registry.publication import publish, submit
+from tests.approvals import approve
 
 location, number, workflows, shared = sys.argv[1], *map(int, sys.argv[2:])
 registry, now = Registry.open(location), datetime.now(UTC)
@@ -34,10 +35,7 @@ policy = json.loads((PACK / "policies/POL-FINANCE-001.json").read_text())
 def bring(kind, document, by, role):
     proposer = Principal(by, "person", "FA-D-001")
     draft = submit(registry, kind, json.dumps(document), name="file", principal=proposer, now=now)
-    with registry.transaction() as connection:
-        (queued,) = find(connection, draft.publication_id)
-        decide(connection, draft.publication_id, proposal_hash=queued.proposal_hash, decision="approved",
-               decided_by="reviewer", now=now)
+    approve(registry, draft.publication_id, now, by=by)
     return publish(registry, draft.publication_id, principal=Principal("publisher", "person", role), now=now)
 
 for index in range(workflows):

@@ -16,8 +16,8 @@ from registry.access import Denied, Principal
 from registry.database import SPECS, Registry
 from registry.loader import PACK, PackSubmitted, load_pack, submit_pack
 from registry.packs import PackRefused
-from registry.proposals import decide, find
 from registry.publication import publish
+from tests.approvals import approve
 
 OWNER = Principal("mia", "person", "FA-D-001")
 CLERK = Principal("carl", "person", "SAL-IC-001")
@@ -90,10 +90,7 @@ def test_the_drafts_of_a_pack_are_published_in_the_order_they_are_listed(
 ) -> None:
     """The workflow needs the skill, the skill the role; a reviewer must be able to take them one by one."""
     for one in take(loaded, pack, now).drafts:
-        with loaded.transaction() as connection:
-            (queued,) = find(connection, one.publication_id)
-            approval = {"proposal_hash": queued.proposal_hash, "decided_by": "rita", "now": now}
-            decide(connection, one.publication_id, decision="approved", **approval)
+        approve(loaded, one.publication_id, now)
         role = {"role": "SEC-M-001"}.get(one.object_type, "QA-M-001")
         publish(loaded, one.publication_id, principal=Principal("ada", "person", role), now=now)
     again = take(loaded, pack, now + timedelta(days=1))

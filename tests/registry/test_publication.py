@@ -38,7 +38,7 @@ from registry.documents import (
 from registry.loader import PACK, event_schemas
 from registry.objects import NotRegistered
 from registry.plans import load_active_plans, load_plan
-from registry.proposals import Proposal, ProposalClosed, decide, find, queue
+from registry.proposals import Proposal, ProposalClosed, decide, queue
 from registry.publication import (
     Published,
     Submitted,
@@ -51,6 +51,7 @@ from registry.publication import (
     submit_all,
 )
 from registry.versions import NewVersion, currents, history, write_versions
+from tests.approvals import approve
 
 QA = Principal("ada", "person", "QA-M-001")
 SECURITY = Principal("sam", "person", "SEC-D-001")
@@ -108,21 +109,6 @@ def draft(
     by: Principal = MANAGER,
 ) -> Submitted:
     return submit(registry, kind, json.dumps(document), name="file.json", principal=by, now=now)
-
-
-def approve(registry: Registry, publication_id: str, now: datetime) -> str:
-    """Write the decision that the governance room would, and return the id."""
-    with registry.transaction() as connection:
-        (proposal,) = find(connection, publication_id)
-        decide(
-            connection,
-            publication_id,
-            proposal_hash=proposal.proposal_hash,
-            decision="approved",
-            decided_by="rita",
-            now=now,
-        )
-    return publication_id
 
 
 def bring(
