@@ -88,7 +88,9 @@ class Grounds:
 
     def _called(self, steps: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[set[str], set[str]]:
         """Return the skills that steps call and the workflows that they name, through these as far as it goes."""
-        skills, called, left = set(), set(), list(steps)
+        skills: set[str] = set()
+        called: set[str] = set()
+        left = list(steps)
         while left:
             skill_id, parameters = left.pop()
             skills.add(skill_id)

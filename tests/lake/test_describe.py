@@ -28,10 +28,11 @@ def test_a_drift_is_named_in_both_directions() -> None:
     assert "step_run.reward: only in lake/tables" in drift
     assert "step_run.rewards: only in _sources.yml" in drift
     assert [line.split(":")[0] for line in drift if "boolean" in line] == [
+        "gate_decision.is_passed",
         "schema_consumer.is_allowed",
         "schema_consumer.is_compatible",
         "schema_consumer.is_declared",
         "schema_consumer.is_latest",
         "skill_node.is_generator",
     ]
-    assert len(drift) == 7
+    assert len(drift) == 8
