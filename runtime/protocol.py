@@ -7,7 +7,7 @@ A skill with effects is called through `Effects`, which journals what is meant, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
@@ -93,9 +93,10 @@ class Call:
         seeds: source of chance per row, an unsigned 64-bit number of episode, step and attempt.
         known: looks up what the episode knows so far.
         binding: the skill's runtime_binding.
-        skill_id: the skill; with `step_id` and `episodes` it is what the journal tells people of an effect.
-        episodes: the episode per row.
-        keys: per row what names the effect, for a skill with effects; `Effects` sets it.
+        skill_id: the skill that is called.
+        step_id: the step that calls.
+        episode_ids: the episode of each row.
+        keys: the effective idempotency key of each row's effect; empty where the skill is pure.
         timeout_ms: how long one row's effect may take; `Effects` sets it, else the binding says.
     """
 
@@ -105,29 +106,13 @@ class Call:
     binding: RuntimeBinding
     skill_id: str = ""
     step_id: str = ""
-    episodes: Sequence[str] = ()
+    episode_ids: Sequence[str] | pl.Series = ()
     keys: Sequence[str] = ()
     timeout_ms: int | None = None
 
     @property
     def rows(self) -> int:
         return len(self.seeds)
-
-    def take(self, rows: Sequence[int]) -> "Call":
-        """Return the call for some of its rows, in the order of `rows`."""
-
-        def known(*path: str) -> list[Any]:
-            values = self.known(*path)
-            return [values[row] for row in rows]
-
-        return replace(
-            self,
-            arguments={name: [values[row] for row in rows] for name, values in self.arguments.items()},
-            seeds=self.seeds[list(rows)],
-            known=known,
-            episodes=[self.episodes[row] for row in rows] if self.episodes else (),
-            keys=[self.keys[row] for row in rows] if self.keys else (),
-        )
 
 
 class Skill(Protocol):
