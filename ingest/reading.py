@@ -1,6 +1,7 @@
 """Reading a landed file: it is opened without trust, unpacked, and its envelope recognised by its content."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from itertools import chain
@@ -10,6 +11,7 @@ from typing import IO
 from ingest.envelopes import avro, document, parquet, table
 from ingest.records import READ_BYTES, Broken, Fault, Limits, Part, lines, unpacked
 
+_NEXT_RECORD = re.compile(rb"\}[ \t]*\r\s*\{")
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _OTHER_TEXT = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{", b"[\0", b"\0[", b"\0\0\xfe\xff", b"\0\0\0{", b"\0\0\0[")
@@ -19,8 +21,9 @@ _OTHER_TEXT = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{", b"[\0", b"\0[", b"\0\0\
 def read_parts(path: Path, limits: Limits) -> Iterator[Part]:
     """Yield the parts of a file; what cannot be read as a file is one record with a fault, so it is counted.
 
-    Faults: `missing`, `unreadable`, `empty_file`, `not_gzip`, `not_utf8`, `archive`, `packed`, `bad_container`,
-    `bad_header`, `too_large`, and where unpacking ends `truncated`, `corrupt` or `bomb`.
+    Faults: `missing`, `unreadable`, `empty_file`, `not_gzip`, `not_utf8`, `cr_lines`, `archive`, `packed`,
+    `bad_container`, `unknown_codec`, `bad_header`, `too_large`, and where unpacking ends `truncated`,
+    `corrupt` or `bomb`.
     """
     try:
         # Not through a link, and without waiting for whoever would write into a pipe.
@@ -66,6 +69,8 @@ def _text(blocks: Iterator[bytes], limits: Limits) -> Iterator[Part]:
         yield Fault(0, "archive")
     elif head.startswith(_OTHER_TEXT):
         yield Fault(0, "not_utf8")
+    elif _ends_lines_in_cr(head):
+        yield Fault(0, "cr_lines")
     elif delimiter := table.delimiter_of(head):
         yield from table.parts(blocks, delimiter, limits)
     elif document.may_begin(head):
@@ -74,6 +79,14 @@ def _text(blocks: Iterator[bytes], limits: Limits) -> Iterator[Part]:
         yield from parts if parts is not None else lines(blocks, limits)
     else:
         yield from lines(blocks, limits)
+
+
+def _ends_lines_in_cr(head: bytes) -> bool:
+    """Return whether records that begin like this follow on each other with a CR alone between them."""
+    first, _, rest = head.partition(b"\r")
+    if b"\n" in head or not rest.strip():
+        return False
+    return table.delimiter_of(first) is not None or _NEXT_RECORD.search(head) is not None
 
 
 def _peek(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:

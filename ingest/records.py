@@ -31,6 +31,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         fault: rule the record breaks before it is even read as JSON, or None.
         is_complete: whether its end follows; the last line of a cut file has none.
         is_text: whether all members of the payload are text, to be read by the topic's schema.
+        note: what the fault is about, such as the name of a codec; nothing of a value.
     """
 
     offset: int
@@ -38,6 +39,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     fault: str | None = None
     is_complete: bool = True
     is_text: bool = False
+    note: str = ""
 
 
 class Part(Protocol):
@@ -80,9 +82,11 @@ class Fault:
 
     offset: int
     rule: str
+    note: str = ""
 
     def __iter__(self) -> Iterator[Record]:
-        yield Record(self.offset, b"", self.rule, is_complete=self.rule not in ("truncated", "corrupt"))
+        is_complete = self.rule not in ("truncated", "corrupt")
+        yield Record(self.offset, b"", self.rule, is_complete=is_complete, note=self.note)
 
 
 class Broken(Exception):

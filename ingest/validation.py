@@ -51,9 +51,11 @@ _FILE_FAULTS = {
     "corrupt": "the gzip stream is damaged here; send the file again, records before are duplicates then",
     "too_large": "a record may have 1 MiB at the most; refer to large content by its uri",
     "not_utf8": "the text is UTF-16 or UTF-32; send UTF-8",
+    "cr_lines": "its lines end in CR alone; end them in LF, or in CR and LF",
     "archive": "this is a ZIP archive; send its files one by one, packed with gzip if need be",
     "packed": "this is packed twice; send the file without gzip around it",
     "bad_container": "the Avro or Parquet file is damaged, or of a kind that is not read, from here on; send it again",
+    "unknown_codec": "the Avro file is packed with {note}; pack it with deflate, bzip2, xz, snappy or zstandard",
     "bad_header": "the first line of the table names a member twice, or as a value and as a group of values",
     "bad_row": "the row has not as many cells as the first line names members",
     "bad_cell": "a cell is not UTF-8",
@@ -184,7 +186,7 @@ class Door:
     def check(self, record: Record, *, received_at: datetime) -> Accepted | Refused:
         """Return what becomes of a record that landed at `received_at`."""
         if record.fault:
-            return Refused(record.fault, "", _FILE_FAULTS[record.fault])
+            return Refused(record.fault, "", _FILE_FAULTS[record.fault].format(note=record.note))
         if record.is_text:
             record = self._typed(record)
         if (plain := read_plain(record.raw)) and self._keeps_envelope(plain.fields):

@@ -7,16 +7,18 @@ from typing import Any
 import jsonschema_rs
 import sqlalchemy as sa
 
-from guard.canonical import canonical, parse
+from guard.canonical import canonical
 from guard.secrets import find_secrets
 from lake.spec import TableSpec
 from lake.tables import ROLE, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
 from registry.checks import Known, check_workflow
+from registry.compatibility import SchemaRefused
 from registry.contracts import is_personal, schema_faults, term_faults, term_tags
 from registry.database import SPECS, TABLES, fetch
 from registry.documents import Argument, EventSchema, Fault, OntologyNode, Received, SkillNode, Workflow
 from registry.objects import Row, current_documents
-from registry.schemas import incompatibilities, personal_topics
+from registry.payloads import payload_schema
+from registry.schemas import incompatibilities, personal_topics, schema_versions
 
 _BY_NAME = {spec.name: spec for spec in SPECS}
 _OF_WORKFLOWS = frozenset((WORKFLOW.name, STEP_ACTION.name, TRIGGER_DEF.name))
@@ -87,12 +89,15 @@ def latest_schemas(connection: sa.Connection) -> dict[str, tuple[int, str]]:
 
 def _known(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Known:
     skills = {name: skill.body for name, skill in current_documents(connection, SkillNode).items()}
-    schemas = {subject: parse(text) for subject, (_, text) in latest_schemas(connection).items()}
+    schemas = {
+        name: _payloads(versions[-1].schema, versions[-1].format)
+        for name, versions in schema_versions(connection).items()
+    }
     for document in documents:
         if isinstance(document.body, SkillNode):
             skills[document.body.skill_id] = document.body
     for schema in sorted((d.body for d in documents if isinstance(d.body, EventSchema)), key=lambda body: body.version):
-        schemas[schema.subject] = schema.schema_
+        schemas[schema.subject] = _payloads(schema.schema_, schema.format)
     roles = _stored(connection, ROLE, ("role_id",)) | {
         (document.body.object_id,) for document in documents if document.body.spec is ROLE
     }
@@ -104,6 +109,14 @@ def _known(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Kno
         effects={name: skill.runtime_binding.effects for name, skill in skills.items()},
         calls=_calls(connection, documents, skills),
     )
+
+
+def _payloads(schema: Any, language: Any) -> Any:
+    """Return the JSON Schema of a topic's payloads; a schema that is none is told as its own fault."""
+    try:
+        return payload_schema(schema, language)
+    except SchemaRefused:
+        return {}
 
 
 def _personal_topics(connection: sa.Connection, documents: Sequence[Received[Any]]) -> set[str]:
@@ -240,13 +253,19 @@ def _bad_schemas(documents: Sequence[Received[Any]]) -> Iterator[Fault]:
             except (ValueError, jsonschema_rs.ValidationError) as error:
                 reason = str(error).splitlines()[0]
                 yield Fault(document.name, "/schema", f"is no JSON Schema: {reason}", "correct it (draft 2020-12)")
+        elif isinstance(document.body, EventSchema):
+            try:
+                payload_schema(document.value["schema"], "avro")
+            except SchemaRefused as refused:
+                yield Fault(document.name, f"/schema{refused.path}", refused.problem, "correct the schema")
 
 
 def _bad_words(documents: Sequence[Received[Any]]) -> Iterator[Fault]:
     """Find what a schema or a term says of its topic that the door would not understand."""
     for document in documents:
         if isinstance(document.body, EventSchema):
-            found = schema_faults(document.value["schema"], document.body.compatibility)
+            is_avro = document.body.format == "avro"
+            found = schema_faults(document.value["schema"], document.body.compatibility, is_avro=is_avro)
             yield from (Fault(document.name, f"/schema{path}", problem, fix) for path, problem, fix in found)
         elif isinstance(document.body, OntologyNode):
             found = term_faults(document.value.get("attributes"))

@@ -49,11 +49,12 @@ def is_personal(tags: Iterable[str]) -> bool:
     return any(tag == _PERSONAL or tag.startswith(f"{_PERSONAL}_") for tag in tags)
 
 
-def schema_faults(schema: Any, compatibility: str) -> Iterator[tuple[str, str, str]]:
+def schema_faults(schema: Any, compatibility: str, *, is_avro: bool = False) -> Iterator[tuple[str, str, str]]:
     """Find what is wrong with the words of a schema's root, as (path, problem, fix).
 
     Args:
         compatibility: what the version after it must be.
+        is_avro: whether it is written in Avro, whose records are closed always and which no proposal adds to.
     """
     if not isinstance(schema, Mapping):
         return
@@ -62,6 +63,10 @@ def schema_faults(schema: Any, compatibility: str) -> Iterator[tuple[str, str, s
     contract = schema.get(CONTRACT, Contract.FREEZE)
     if contract not in list(Contract):
         yield f"/{CONTRACT}", "is no contract", f"write one of {', '.join(Contract)}"
+    elif is_avro:
+        if contract == Contract.EVOLVE:
+            problem = "is evolve, but members are proposed for schemas in JSON Schema only"
+            yield f"/{CONTRACT}", problem, "make it freeze or discard_value"
     elif contract != Contract.FREEZE and all(schema.get(word) is not False for word in _CLOSING):
         problem = f"is {contract}, but to an open schema no member is unknown"
         yield f"/{CONTRACT}", problem, 'add "additionalProperties": false'

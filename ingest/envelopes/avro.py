@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import fastavro
+import pyarrow as pa
 
+from guard.redaction import field_name
 from ingest.envelopes import values
 from ingest.records import Fault, Part, Record
 
@@ -18,17 +20,19 @@ MAGIC = b"Obj\x01"
 _HEADER_BYTES = 1 << 20
 _BLOCK_BYTES = 64 << 20
 """What a block may have, and unpack to."""
+_CODEC_BYTES = 256 << 20
+"""What unpacking may take beside that."""
 
 _META = fastavro.parse_schema({"type": "map", "values": "bytes"})
-_UNPACK: dict[str, Callable[[], Any]] = {
-    "deflate": lambda: zlib.decompressobj(-15),
-    "bzip2": bz2.BZ2Decompressor,
-    "xz": lzma.LZMADecompressor,
-}
+_WEIGHTY = frozenset(("boolean", "int", "long", "float", "double", "bytes", "string"))
 
 
 class _Damaged(ValueError):
     """A file that breaks the format, or makes more of itself than fits."""
+
+
+class _UnknownCodec(ValueError):
+    """A file that is packed with what is not read here; its text is the codec's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,14 @@ def parts(file: IO[bytes]) -> Iterator[Part]:
             packed = file.read(size)
             if len(packed) < size or file.read(16) != sync:
                 raise _Damaged
-            content = packed if unpack is None else _unpacked(unpack(), packed)
+            content = unpack(packed)
             # A record has an id, so it has bytes; a count beyond them would never come to its end.
             if count > len(content):
                 raise _Damaged
             yield Block(schema, number, count, content)
             number += count
+    except _UnknownCodec as unknown:
+        yield Fault(0, "unknown_codec", str(unknown))
     except Exception:  # noqa: BLE001 - a header may break the parser of schemas in any way
         yield Fault(number, "bad_container")
     else:
@@ -77,55 +83,106 @@ def parts(file: IO[bytes]) -> Iterator[Part]:
             yield Fault(0, "empty_file")
 
 
-def _header(head: bytes) -> tuple[str, Callable[[], Any] | None, bytes, int]:
+def _header(head: bytes) -> tuple[str, Callable[[bytes], bytes], bytes, int]:
     """Return schema, what unpacks a block, the mark between blocks and where the first one begins."""
     file = io.BytesIO(head)
     file.seek(len(MAGIC))
     meta: Any = fastavro.schemaless_reader(file, _META, None)
     sync, codec = file.read(16), meta.get("avro.codec", b"null").decode()
-    if len(sync) < 16 or (codec != "null" and codec not in _UNPACK):
+    if len(sync) < 16:
         raise _Damaged
+    if codec not in _UNPACK:
+        raise _UnknownCodec(field_name(codec))
     schema = json.loads(meta["avro.schema"])
-    fastavro.parse_schema(schema)
-    if not isinstance(schema, dict) or schema.get("type") != "record" or _has_weightless_items(schema):
+    named: dict[str, Any] = {}
+    parsed = fastavro.parse_schema(schema, named)
+    if not isinstance(schema, dict) or schema.get("type") != "record" or _has_weightless_items(parsed, named):
         raise _Damaged
-    return json.dumps(schema), _UNPACK.get(codec), sync, file.tell()
+    return json.dumps(schema), _UNPACK[codec], sync, file.tell()
 
 
-def _has_weightless_items(schema: Any) -> bool:
+def _has_weightless_items(schema: Any, named: dict[str, Any]) -> bool:
     """Return whether an array may hold items without bytes: a few bytes would state a billion of them."""
     if isinstance(schema, list):
-        return any(map(_has_weightless_items, schema))
+        return any(_has_weightless_items(branch, named) for branch in schema)
     if not isinstance(schema, dict):
         return False
-    items = schema.get("items") if schema.get("type") == "array" else "string"
-    if isinstance(items, str):
-        # A named type may be a record of nothing; only the plain ones are sure to have bytes.
-        is_weightless = items not in ("boolean", "int", "long", "float", "double", "bytes", "string")
-    else:
-        is_weightless = isinstance(items, dict) and (
-            items.get("type") == "null"
-            or items.get("size") == 0
-            or (items.get("type") == "record" and all(field.get("type") == "null" for field in items["fields"]))
+    if schema.get("type") == "array" and _is_weightless(schema["items"], named, frozenset()):
+        return True
+    parts = [field["type"] for field in schema.get("fields", ())]
+    parts += [schema[word] for word in ("items", "values", "type") if word in schema]
+    return any(_has_weightless_items(part, named) for part in parts)
+
+
+def _is_weightless(schema: Any, named: dict[str, Any], entered: frozenset[str]) -> bool:
+    """Return whether some value of a parsed schema takes no byte: a null, a fixed of none, a record of nothing else."""
+    if isinstance(schema, list):
+        return False  # the number of the branch takes one
+    form = schema["type"] if isinstance(schema, dict) else schema
+    if form in ("null", "fixed"):
+        return form == "null" or schema["size"] == 0
+    if form in ("record", "error"):
+        name = schema["name"]
+        return name not in entered and all(
+            _is_weightless(field["type"], named, entered | {name}) for field in schema["fields"]
         )
-    return is_weightless or any(_has_weightless_items(part) for part in schema.values())
+    if isinstance(form, str) and form in named:
+        return _is_weightless(named[form], named, entered)
+    # Any other takes at least one; what is not known here is not trusted.
+    return not isinstance(form, str) or form not in (*_WEIGHTY, "enum", "array", "map")
 
 
-def _unpacked(engine: Any, packed: bytes) -> bytes:
-    content: bytes = engine.decompress(packed, _BLOCK_BYTES)
+def _inflated(engine: Callable[[], Any]) -> Callable[[bytes], bytes]:
+    """Return what unpacks a block by an engine of the standard library."""
+
+    def unpack(packed: bytes) -> bytes:
+        content: bytes = engine().decompress(packed, _BLOCK_BYTES)
+        if len(content) == _BLOCK_BYTES:
+            raise _Damaged
+        return content
+
+    return unpack
+
+
+def _unsnapped(packed: bytes) -> bytes:
+    """Return a block packed by Snappy: its length comes first, the check sum of what it unpacks to last."""
+    length = _long(io.BytesIO(packed), is_zigzag=False)
+    if length is None or length >= _BLOCK_BYTES:
+        raise _Damaged
+    content: bytes = pa.Codec("snappy").decompress(packed[:-4], length, asbytes=True)
+    if zlib.crc32(content) != int.from_bytes(packed[-4:]):
+        raise _Damaged
+    return content
+
+
+def _streamed(packed: bytes) -> bytes:
+    """Return a block packed by Zstandard, whose header need not say how long it is."""
+    with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
+        content: bytes = stream.read(_BLOCK_BYTES)
     if len(content) == _BLOCK_BYTES:
         raise _Damaged
     return content
 
 
-def _long(file: IO[bytes]) -> int | None:
-    """Return the next number, zigzag in groups of seven bits; None where the file ends."""
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    "null": bytes,
+    "deflate": _inflated(lambda: zlib.decompressobj(-15)),
+    "bzip2": _inflated(bz2.BZ2Decompressor),
+    "xz": _inflated(lambda: lzma.LZMADecompressor(memlimit=_CODEC_BYTES)),
+    "snappy": _unsnapped,
+    "zstandard": _streamed,
+}
+"""The codecs of the specification, each as what unpacks a block."""
+
+
+def _long(file: IO[bytes], *, is_zigzag: bool = True) -> int | None:
+    """Return the next number, in groups of seven bits; None where the file ends."""
     number = shift = 0
     while byte := file.read(1):
         number |= (byte[0] & 0x7F) << shift
         shift += 7
         if byte[0] < 0x80:
-            return (number >> 1) ^ -(number & 1)
+            return (number >> 1) ^ -(number & 1) if is_zigzag else number
         if shift > 63:
             raise _Damaged
     if shift:

@@ -1,8 +1,13 @@
 """Whatever form records come in, the event is the same: recognised by content, its payload's digits kept."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
+import tracemalloc
+import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -46,6 +51,36 @@ def avro(rows: list[dict[str, Any]], payload: Any, *, codec: str = "deflate") ->
     file = io.BytesIO()
     fastavro.writer(file, {"type": "record", "name": "E", "fields": fields}, rows, codec=codec, sync_interval=200)
     return file.getvalue()
+
+
+def avro_packed(rows: list[dict[str, Any]], codec: str, spoil: Callable[[bytes], bytes] = bytes) -> bytes:
+    """Return a container written by the words of Avro's specification, for the codecs that fastavro would need."""
+    plain = avro(rows, PAYLOAD, codec="null")
+    reader, sync = fastavro.block_reader(io.BytesIO(plain)), bytes(range(16))
+    meta = {"avro.codec": codec, "avro.schema": json.dumps(reader.writer_schema)}
+    header = b"".join(_long(len(text)) + text.encode() for pair in meta.items() for text in pair)
+    content = b"Obj\x01" + _long(len(meta)) + header + b"\0" + sync
+    for block in reader:
+        packed = spoil(_packed(block.bytes_.getvalue(), codec))
+        content += _long(block.num_records) + _long(len(packed)) + packed + sync
+    return content
+
+
+def _long(value: int) -> bytes:
+    value, groups = value << 1, []
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+def _packed(content: bytes, codec: str) -> bytes:
+    if codec == "snappy":
+        return bytes(pa.Codec("snappy").compress(content, asbytes=True)) + zlib.crc32(content).to_bytes(4)
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:  # its header does not say how long the content is
+        stream.write(content)
+    return bytes(sink.getvalue())
 
 
 PAYLOAD = {
@@ -92,6 +127,7 @@ FORMS: dict[str, bytes] = {
     "Avro": avro([typed_row("A"), typed_row("B")], PAYLOAD),
     "Avro, not packed": avro([typed_row("A"), typed_row("B")], PAYLOAD, codec="null"),
     "Avro, payload as text": avro([typed_row(name, json.dumps(invoice())) for name in "AB"], "string", codec="xz"),
+    **{f"Avro, {codec}": avro_packed([typed_row("A"), typed_row("B")], codec) for codec in ("snappy", "zstandard")},
     "Parquet, payload as struct": parquet([typed_row("A"), typed_row("B")]),
     "Parquet, payload as text": parquet([typed_row(name, json.dumps(invoice())) for name in "AB"]),
     "Parquet, payload as columns": parquet([flat("A"), flat("B")]),
@@ -190,6 +226,12 @@ BAD: dict[str, tuple[bytes, str]] = {
     "UTF-16": (lines(record("A")).decode().encode("utf-16"), "not_utf8"),
     "UTF-16 without a mark": (lines(record("A")).decode().encode("utf-16-le"), "not_utf8"),
     "UTF-32": (lines(record("A")).decode().encode("utf-32"), "not_utf8"),
+    "lines that end in CR": (lines(record("A"), record("B")).replace(b"\n", b"\r"), "cr_lines"),
+    "a table whose lines end in CR": (table([flat("A"), flat("B")]).replace(b"\n", b"\r"), "cr_lines"),
+    "Avro of a codec of somebody's own": (
+        avro([typed_row("A")], PAYLOAD).replace(b"\x0edeflate", b"\x0elz77-42"),
+        "unknown_codec",
+    ),
     "a ZIP": (b"PK\x03\x04" + b"\0" * 60, "archive"),
     "gzip in gzip": (gzip.compress(gzip.compress(lines(record("A")))), "packed"),
     "Parquet in gzip": (gzip.compress(parquet([typed_row("A")])), "packed"),
@@ -231,6 +273,70 @@ def test_a_file_of_no_records_is_refused_for_what_it_is(platform: Platform, case
     # What follows on a cell without an end is the rest of its row.
     assert rule in done.rules
     assert set(done.rules) <= {rule, "bad_row"}
+
+
+@pytest.mark.parametrize("codec", ["snappy", "zstandard", "deflate", "bzip2", "xz"])
+def test_a_block_that_unpacks_to_more_than_fits_is_not_unpacked(codec: str, tmp_path: Path) -> None:
+    """A few kilobytes of zeros hold the memory of the machine."""
+    zeros = bytes(300 << 20)
+    if codec in ("snappy", "zstandard"):
+        content = avro_packed([typed_row("A")], codec, lambda packed: _packed(zeros, codec))
+    else:
+        packs = {"deflate": lambda data: zlib.compress(data, wbits=-15), "bzip2": bz2.compress, "xz": lzma.compress}
+        pack = packs[codec]
+        content = avro_packed([typed_row("A")], "zstandard", lambda packed: pack(zeros))
+        content = content.replace(_long(9) + b"zstandard", _long(len(codec)) + codec.encode())
+    path = tmp_path / "bomb"
+    path.write_bytes(content)
+    tracemalloc.start()
+    found = [one for part in read_parts(path, Limits(10, 1 << 20)) for one in part]
+    peak = tracemalloc.get_traced_memory()[1] + pa.default_memory_pool().bytes_allocated()
+    tracemalloc.stop()
+    assert [one.fault for one in found] == ["bad_container"]
+    assert peak < 200 << 20
+
+
+def test_a_block_whose_check_sum_is_wrong_is_damaged(platform: Platform) -> None:
+    """Snappy itself does not notice a flipped bit."""
+    content = avro_packed([typed_row("A")], "snappy", lambda packed: packed[:-1] + bytes([packed[-1] ^ 1]))
+    platform.landing.put("one", content, received_at=RECEIVED_AT)
+    assert ingest(platform).rules == {"bad_container": 1}
+
+
+def test_the_codec_that_is_not_read_is_named(platform: Platform) -> None:
+    """Otherwise its sender looks for damage."""
+    platform.landing.put("one", BAD["Avro of a codec of somebody's own"][0], received_at=RECEIVED_AT)
+    ingest(platform)
+    assert "packed with lz77-42; pack it with" in platform.lake.scan(EVENT_DEAD_LETTER).collect()["message"][0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ([{"name": "x", "type": "int"}], None),
+        ([{"name": "x", "type": ["null", "int"]}], None),
+        ([{"name": "x", "type": ["null", "T"]}], None),
+        ([], "bad_container"),
+        ([{"name": "x", "type": "null"}], "bad_container"),
+        ([{"name": "x", "type": {"type": "fixed", "name": "Z", "size": 0}}], "bad_container"),
+    ],
+    ids=["a number", "a union", "itself", "nothing", "a null", "no bytes"],
+)
+def test_a_list_of_a_named_type_is_read_unless_its_items_may_have_no_bytes(
+    fields: list[dict[str, Any]], fault: str | None, tmp_path: Path
+) -> None:
+    """Lists of lines of an order are what records are made of; a billion nothings are a trap."""
+    named = {"type": "record", "name": "T", "fields": fields}
+    payload = {"type": "record", "name": "P", "fields": [
+        {"name": "one", "type": named}, {"name": "more", "type": {"type": "array", "items": "T"}},
+    ]}  # fmt: skip
+    item = {"x": None if fault or isinstance(fields[0]["type"], list) else 5} if fields else {}
+    item = {"x": b""} if fields and isinstance(fields[0]["type"], dict) else item
+    path = tmp_path / "one"
+    path.write_bytes(avro([typed_row("A", {"one": item, "more": [item, item]})], payload))
+    found = [one for part in read_parts(path, Limits(10, 1 << 20)) for one in part]
+    assert [one.fault for one in found] == [fault]
+    assert fault or len(json.loads(found[0].raw)["payload"]["more"]) == 2
 
 
 def test_a_container_that_is_cut_gives_what_came_before(platform: Platform) -> None:
