@@ -1,0 +1,1 @@
+"""Connectors: how skills reach outside systems."""
