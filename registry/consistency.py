@@ -46,6 +46,7 @@ def inconsistencies(
     yield from incompatibilities(connection, documents)
     yield from _secrets(documents)
     yield from _called_at_its_end(connection, documents)
+    yield from _superseding(connection, documents)
     known = _known(connection, documents)
     for document in documents:
         if isinstance(document.body, Workflow):
@@ -78,6 +79,51 @@ def _called_at_its_end(connection: sa.Connection, documents: Sequence[Received[A
             for called in sorted(_called(stored.body, naming) & ending.keys()) if caller not in ending else ():
                 problem = f"{caller}, which is {status}, calls it"
                 yield Fault(ending[called].name, "/status", problem, f"retire {caller} first, or let it call another")
+
+
+def _superseding(connection: sa.Connection, documents: Sequence[Received[Any]]) -> Iterator[Fault]:
+    """Find triggers that take over what they cannot: none, their own workflow's, another topic's, or each other's."""
+    coming = [document for document in documents if isinstance(document.body, Workflow)]
+    if not any(trigger.selector.supersedes for document in coming for trigger in document.body.triggers):
+        return
+    table = TABLES[TRIGGER_DEF.name]
+    stored = sa.select(table.c.trigger_id, table.c.workflow_id, table.c.trigger_type, table.c.selector)
+    triggers: dict[str, tuple[str, str, Mapping[str, Any]]] = {
+        name: (workflow_id, kind, parse(selector))
+        for name, workflow_id, kind, selector in fetch(connection, stored.where(table.c.last_version.is_(None)))
+    }
+    for document in coming:
+        for trigger in document.body.triggers:
+            kept = trigger.selector.model_dump(exclude_none=True)
+            triggers[trigger.trigger_id] = (document.body.workflow_id, trigger.trigger_type, kept)
+    over = {name: list(selector.get("supersedes", ())) for name, (_, _, selector) in triggers.items()}
+    for document in coming:
+        for index, trigger in enumerate(document.body.triggers):
+            path = f"/triggers/{index}/selector/supersedes"
+            for named in trigger.selector.supersedes:
+                workflow_id, kind, selector = triggers.get(named, ("", "", {}))
+                if not workflow_id or workflow_id == document.body.workflow_id:
+                    fix = "name triggers of workflows that are registered"
+                    yield Fault(document.name, path, f"{named} is no trigger of another workflow", fix)
+                elif {kind, trigger.trigger_type} != {"event"} or selector.get("topic") != trigger.selector.topic:
+                    fix = "both must be triggers of type event on one topic"
+                    yield Fault(document.name, path, f"{named} does not listen to the events that this one takes", fix)
+                elif _leads_to(named, trigger.trigger_id, over):
+                    fix = "let the narrower one alone supersede the other"
+                    yield Fault(document.name, path, f"{named} supersedes this one in turn", fix)
+
+
+def _leads_to(start: str, wanted: str, edges: Mapping[str, Sequence[str]]) -> bool:
+    seen: set[str] = set()
+    left = [start]
+    while left:
+        name = left.pop()
+        if name == wanted:
+            return True
+        if name not in seen:
+            seen.add(name)
+            left += edges.get(name, ())
+    return False
 
 
 def latest_schemas(connection: sa.Connection) -> dict[str, tuple[int, str]]:

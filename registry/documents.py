@@ -277,7 +277,8 @@ class Selector(_Closed):
 
     `timezone` is the schedule's IANA zone, UTC if absent; `auth` the secret by which a webhook's sender proves itself.
     A trigger of type condition holds its condition against the rows of a `mart`, and fires once for each value of the
-    `key` columns.
+    `key` columns. `supersedes` lists triggers of other workflows on the same topic: an event that this one takes starts
+    them no more.
     """
 
     topic: str | None = None
@@ -287,6 +288,7 @@ class Selector(_Closed):
     auth: SecretRef | None = None
     mart: str | None = None
     key: Texts = ()
+    supersedes: Texts = ()
 
 
 class Trigger(Document):

@@ -1,17 +1,20 @@
 """Plans: workflow versions as the engine runs them, every expression compiled."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from lake.tables import AGENT, SKILL_NODE
+from guard.canonical import parse
+from lake.tables import AGENT, OBJECT_VERSION, SKILL_NODE, WORKFLOW
 from registry.access import Denied
-from registry.database import TABLES, Registry
+from registry.database import TABLES, Registry, fetch
 from registry.documents import Constraints, Received, SkillNode, StepAction, Trigger, Workflow
 from registry.expressions import Expression, Template, compile_condition, compile_template
 from registry.objects import NotRegistered, current_documents, document_in_version
 from registry.permissions import Principal, Target, load_permissions
 from registry.steps import StepLogic, parse_logic
+from registry.versions import PUBLICATION, ROLLBACK, version_order
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class PlannedTrigger:
         timezone: zone of the wall clock that `cron` means.
         mart: the mart whose rows a condition is held against; `key` names the columns that tell its rows apart.
         secret_ref: where the secret lies that a webhook's sender signs with.
+        supersedes: triggers whose events it takes over.
+        since: from when on it listens: since it has been active without a break; None if that was shipped.
     """
 
     trigger_id: str
@@ -62,6 +67,8 @@ class PlannedTrigger:
     mart: str | None = None
     key: tuple[str, ...] = ()
     secret_ref: str | None = None
+    supersedes: tuple[str, ...] = ()
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,7 @@ class _Planner:
     """Builds plans from one consistent state of the registry."""
 
     def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
         self._skills = current_documents(connection, SkillNode)
         table = TABLES[AGENT.name]
         orchestrators = sa.select(table.c.agent_id).filter_by(agent_type="l2_orchestrator").order_by(table.c.agent_id)
@@ -144,8 +152,34 @@ class _Planner:
             constraints=workflow.constraints,
             agent_id=self._orchestrator,
             steps=tuple(self._step(step, self._orchestrator) for step in steps),
-            triggers=tuple(map(_trigger, workflow.triggers)),
+            triggers=self._triggers(received),
         )
+
+    def _triggers(self, received: Received[Workflow]) -> tuple[PlannedTrigger, ...]:
+        triggers = received.body.triggers
+        return tuple(_trigger(trigger, at) for trigger, at in zip(triggers, self._since(received), strict=True))
+
+    def _since(self, received: Received[Workflow]) -> list[datetime | None]:
+        """Return, per trigger, when the unbroken line of active versions with this very trigger began.
+
+        None where it began with what was shipped: that runs on what came before, too.
+        """
+        stated = received.value.get("triggers", ())
+        since: list[datetime | None] = [None] * len(received.body.triggers)
+        unbroken = set(range(len(since))) if received.body.status == "active" else set()
+        table = TABLES[OBJECT_VERSION.name]
+        query = sa.select(table.c.created_at, table.c.version, table.c.reason, table.c.document)
+        rows = fetch(self._connection, query.filter_by(object_type=WORKFLOW.name, object_id=received.body.workflow_id))
+        rows.sort(key=lambda row: (row[0], version_order(row[1])), reverse=True)
+        for at, _, reason, document in rows:
+            if not unbroken:
+                break
+            value = parse(document)
+            listed = value.get("triggers", ()) if value.get("status") == "active" else ()
+            unbroken = {place for place in unbroken if stated[place] in listed}
+            for place in unbroken:
+                since[place] = at if reason in (PUBLICATION, ROLLBACK) else None
+        return since
 
     def _runner(self, skill_id: str, orchestrator: str) -> tuple[str, Denied | None]:
         """Return who runs a skill, and why it may not if nobody may.
@@ -190,7 +224,7 @@ class _Planner:
         )
 
 
-def _trigger(trigger: Trigger) -> PlannedTrigger:
+def _trigger(trigger: Trigger, since: datetime | None) -> PlannedTrigger:
     selector = trigger.selector
     return PlannedTrigger(
         trigger_id=trigger.trigger_id,
@@ -202,4 +236,6 @@ def _trigger(trigger: Trigger) -> PlannedTrigger:
         mart=selector.mart,
         key=selector.key,
         secret_ref=selector.auth.secret_ref if selector.auth else None,
+        supersedes=selector.supersedes,
+        since=since,
     )

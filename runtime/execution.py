@@ -25,13 +25,12 @@ from registry.access import audit_denial
 from registry.consumers import Allowlists, allowlists
 from registry.cursors import changed_months, remember_months
 from registry.database import TABLES, Registry, upsert
-from registry.expressions import Expression, ExpressionFault
 from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
 from registry.steps import Await
+from runtime.claims import Claims, listens_to, takes
 from runtime.engine import AWAITED, EPISODES, Executed, await_key, execute
 from runtime.protocol import ErrorCode, SkillTable
 from runtime.subscriptions import let_through
-from runtime.triggers import FIRED, webhook_producer
 
 log = logging.getLogger("rwcm.runtime")
 
@@ -81,6 +80,7 @@ def execute_pending(
         runner = _Runner(lake, registry, skills, now, done)
         runner.resume()
         plans = load_active_plans(registry)
+        claims = Claims.of(registry, plans)
         allowed = _allowed(registry)
         marks = _marks(lake, plans, allowed)
         wanted = changed_months(registry, STAGE, marks) | set(months)
@@ -92,7 +92,7 @@ def execute_pending(
                         plan,
                         trigger,
                         month,
-                        _pending(lake, registry, plan, trigger, month),
+                        _pending(lake, registry, plan, trigger, month, claims),
                         allowed.get((plan.workflow_id, trigger.topic or "")),
                         now=now,
                         created_by=ENGINE,
@@ -183,8 +183,10 @@ def _close(
     )
 
 
-def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger, month: Month) -> pl.DataFrame:
-    """Return the month's events that the trigger takes and that have no episode, oldest first.
+def _pending(
+    lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger, month: Month, claims: Claims
+) -> pl.DataFrame:
+    """Return the month's events that the trigger takes before others and that have no episode, oldest first.
 
     An episode starts at its event's time, so it is in the same month: one month of each table is read.
     """
@@ -197,7 +199,7 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
         )
         waiting: set[str] = set(connection.execute(query).scalars())
     pending = (
-        events.filter(_listens_to(trigger))
+        events.filter(listens_to(trigger))
         .join(
             closed.filter(pl.col("trigger_id") == trigger.trigger_id),
             left_on="event_id",
@@ -214,33 +216,9 @@ def _pending(lake: Lake, registry: Registry, plan: Plan, trigger: PlannedTrigger
             for event_id, at in pending.select("event_id", "produced_at").iter_rows()
         ]
         pending = pending.filter(~pl.Series(is_waiting, dtype=pl.Boolean))
-    if trigger.condition is None or trigger.mart:  # a mart's rows were held against it when it fired
-        return pending
-    return pending.filter(_takes(trigger.condition, pending["payload"]))
-
-
-def _listens_to(trigger: PlannedTrigger) -> pl.Expr:
-    """Return which events start what the trigger names, its condition apart."""
-    match trigger.trigger_type:
-        case "event":
-            return pl.col("topic") == trigger.topic
-        case "webhook":
-            return (pl.col("topic") == trigger.topic) & (pl.col("producer_id") == webhook_producer(trigger.trigger_id))
-        case _:
-            is_its_own = pl.col("payload").str.json_path_match("$.trigger_id") == trigger.trigger_id
-            return (pl.col("topic") == FIRED) & is_its_own
-
-
-def _takes(condition: Expression, payloads: pl.Series) -> pl.Series:
-    """Return which payloads meet the condition; one that it has no value for does not."""
-
-    def holds(payload: str) -> bool:
-        try:
-            return condition.evaluate({"trigger": parse(payload)}) is True
-        except ExpressionFault:
-            return False
-
-    return pl.Series([holds(payload) for payload in payloads], dtype=pl.Boolean)
+    if trigger.condition is not None and not trigger.mart:  # a mart's rows were held against it when it fired
+        pending = pending.filter(takes(trigger.condition, pending["payload"]))
+    return claims.left_to(trigger, pending, month, lake=lake, registry=registry)
 
 
 def _policies_in_force(registry: Registry) -> list[str]:

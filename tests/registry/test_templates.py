@@ -31,7 +31,7 @@ def test_the_filled_variance_template_is_a_sound_workflow(loaded: Registry, now:
     schemas = {topic: schema for topic, (_, schema) in event_schemas(loaded).items()}
     assert check_workflow(workflow, Known(skills, {"FA-M-001"}, schemas), document="t") == []
     assert (workflow.workflow_id, workflow.workflow_name) == ("WF-FIN-009", "Vendor Variance Mitigation")
-    assert workflow.status == "draft"
+    assert workflow.status == "active", "published to the letter, it must run"
     assert [step.step_id for step in workflow.steps] == [f"WF-FIN-009/{number}" for number in range(1, 6)]
     assert {step.skill_id for step in workflow.steps} == {
         "SK-OCR-001",
