@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema_rs
 import sqlalchemy as sa
 
-from guard.canonical import canonical
+from guard.canonical import canonical, parse
 from guard.secrets import find_secrets
 from lake.spec import TableSpec
 from lake.tables import ROLE, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
