@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up $(VENV), once; this takes a minute or two"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib guard lake registry ingest runtime synthesis dagster_project app >/dev/null || true
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib guard lake registry ingest runtime synthesis dashboard dagster_project app >/dev/null || true
 	@$(BIN)/python -c 'from lake.transform import ensure_manifest; ensure_manifest()'
 	@touch $@
 

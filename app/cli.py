@@ -1,4 +1,4 @@
-"""The command line: `rwcm run`, `backfill`, `query`, `status`, and the groups of `app.commands`."""
+"""The command line: `rwcm run`, `backfill`, `query`, `dashboard`, `status`, and the groups of `app.commands`."""
 
 import json
 import sys
@@ -16,6 +16,7 @@ from app.commands.workflow import workflow
 from app.console import show_progress
 from app.faults import said_clearly
 from lake.home import Home, HomeFault
+from lake.warehouse import WarehouseMissing
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -77,6 +78,26 @@ def query(sql: str, as_json: bool, limit: int) -> None:
     from app.query import print_query
 
     print_query(Home.from_environment(), sys.stdin.read() if sql == "-" else sql, as_json=as_json, limit=limit)
+
+
+@main.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the page; by default in the home."
+)
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
+@said_clearly(HomeFault, WarehouseMissing)
+def dashboard(out: Path | None, opens: bool) -> None:
+    """Draw the published marts on one page for browsers, and say where it is.
+
+    The page holds all it needs: it can be mailed, and opens without a network. `rwcm run` draws it as well.
+    """
+    from dashboard.page import write
+
+    home = Home.from_environment()
+    page = write(home.served_db, out or home.dashboard)
+    click.echo(page.path)
+    if opens:
+        click.launch(page.path.resolve().as_uri())
 
 
 @main.command()

@@ -142,5 +142,6 @@ def _print_places(home: Home) -> None:
     console.print("\n[bold]Where to look[/bold]")
     console.print(f"  warehouse  {home.served_db}", soft_wrap=True, markup=False)
     console.print('             rwcm query "from marts.workflow_kpi_monthly"')
+    console.print(f"  dashboard  {home.dashboard}", soft_wrap=True, markup=False)
     console.print("  UI         make dev, then http://127.0.0.1:3000")
     console.print("  home       rwcm status")

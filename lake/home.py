@@ -78,6 +78,11 @@ class Home:
         return self.warehouse / "rwcm.duckdb"
 
     @property
+    def dashboard(self) -> Path:
+        """The page that shows the marts, for browsers."""
+        return self.root / "dashboard" / "index.html"
+
+    @property
     def extensions(self) -> Path:
         return self.warehouse / "extensions"
 

@@ -13,7 +13,7 @@ GROUPS: Mapping[str, Sequence[Any]] = {
     "events": [events.demonstration_stream, events.ingestion, events.trigger_firings, events.outbox],
     "runs": [execution.event_log, execution.execution, telemetry.telemetry_lake],
     "learning": [learning.reflection_log, learning.publication_queue],
-    "serving": [marts.warehouse],
+    "serving": [marts.warehouse, marts.dashboard],
 }
 
 DBT = [marts.dbt_models]

@@ -168,3 +168,20 @@ def warehouse(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
             "tables": dg.MetadataValue.table(records=rows),
         }
     )
+
+
+@dg.asset(deps=[warehouse], kinds={"altair"}, owners=["team:analytics"], pool="duckdb_build")
+def dashboard(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """The published marts on one page for browsers: key numbers, workflow health, variants, proposals, data quality."""
+    from dashboard.page import write  # the drawing library takes a second to import
+
+    page = write(platform.home.served_db, platform.home.dashboard)
+    shown = [dg.TableRecord({"number": tile.name, "value": tile.value, "note": tile.note}) for tile in page.tiles]
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(str(page.path)),
+            "page": dg.MetadataValue.url(page.path.as_uri()),
+            "bytes": page.bytes,
+            "tiles": dg.MetadataValue.table(records=shown),
+        }
+    )

@@ -311,3 +311,18 @@ def test_a_workflow_that_is_not_registered_is_refused_in_one_sentence(world: Hom
     assert done.returncode == 2
     assert len(said(done)) == 1
     assert "the registry holds no workflow" in done.stderr
+
+
+def test_the_dashboard_is_drawn_where_it_is_asked_for(world: Home, tmp_path: Path) -> None:
+    """Whoever mails the page would have to look for it."""
+    page = tmp_path / "out" / "page.html"
+    done = rwcm(world.root, "dashboard", "--out", str(page))
+    assert (done.returncode, done.stdout.strip()) == (0, str(page)), done.stderr
+    assert "<title>Workflows" in page.read_text()
+
+
+def test_a_dashboard_of_nothing_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    """A traceback would be the answer to a command typed too early."""
+    done = rwcm(tmp_path, "dashboard")
+    assert done.returncode == 2
+    assert len(said(done)) == 1 and "make run" in said(done)[0]
