@@ -11,13 +11,14 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from guard.canonical import canonical, parse
-from lake.tables import CONSUMER_SUBSCRIPTION, SCHEMA_REGISTRY, TRIGGER_DEF, WORKFLOW
+from lake.tables import CONSUMER_SUBSCRIPTION, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
 from registry.access import check_permission, recorded_denials
 from registry.compatibility import Reason, check
 from registry.database import TABLES, Registry, fetch, upsert
 from registry.objects import NotRegistered
 from registry.permissions import Principal
 from registry.schemas import SchemaVersion, schema_versions
+from registry.steps import parse_logic
 
 Allowlists = Mapping[tuple[str, str], frozenset[int]]
 """(consumer, subject) -> versions, for the consumers that declare some."""
@@ -116,7 +117,7 @@ def _standings(
 
 
 def _listening(connection: sa.Connection) -> set[tuple[str, str]]:
-    """Return (workflow, topic) of the workflows that run and that events start."""
+    """Return (workflow, topic) of the workflows that run and that events start or resume."""
     workflow, trigger = TABLES[WORKFLOW.name], TABLES[TRIGGER_DEF.name]
     query = (
         sa.select(trigger.c.workflow_id, trigger.c.selector)
@@ -128,7 +129,15 @@ def _listening(connection: sa.Connection) -> set[tuple[str, str]]:
         )
     )
     selectors = ((workflow_id, parse(selector)) for workflow_id, selector in fetch(connection, query))
-    return {(workflow_id, said["topic"]) for workflow_id, said in selectors if said.get("topic")}
+    started = {(workflow_id, said["topic"]) for workflow_id, said in selectors if said.get("topic")}
+    step = TABLES[STEP_ACTION.name]
+    steps = (
+        sa.select(step.c.workflow_id, step.c.next_step_logic)
+        .join(workflow, workflow.c.workflow_id == step.c.workflow_id)
+        .where(step.c.last_version.is_(None), workflow.c.status.in_(_RUNNING))
+    )
+    logics = ((workflow_id, parse_logic(parse(logic))) for workflow_id, logic in fetch(connection, steps))
+    return started | {(workflow_id, logic.awaits.event) for workflow_id, logic in logics if logic.awaits}
 
 
 def subscribe(

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -30,7 +31,7 @@ from registry.steps import Await
 from runtime.claims import Claims, listens_to, takes
 from runtime.engine import AWAITED, EPISODES, Executed, await_key, execute
 from runtime.protocol import ErrorCode, SkillTable
-from runtime.subscriptions import let_through
+from runtime.subscriptions import AwaitRefusals, let_through
 
 log = logging.getLogger("rwcm.runtime")
 
@@ -77,11 +78,11 @@ def execute_pending(
     done = Execution()
     with lake.lock(OPEN_EPISODE):  # two executions at once would run the same episodes
         _settle(lake, registry, now, done)
-        runner = _Runner(lake, registry, skills, now, done)
+        allowed = _allowed(registry)
+        runner = _Runner(lake, registry, skills, now, done, AwaitRefusals(allowed))
         runner.resume()
         plans = load_active_plans(registry)
         claims = Claims.of(registry, plans)
-        allowed = _allowed(registry)
         marks = _marks(lake, plans, allowed)
         wanted = changed_months(registry, STAGE, marks) | set(months)
         for month in sorted(wanted & marks.keys()):
@@ -100,6 +101,7 @@ def execute_pending(
                     for part in taken.iter_slices(BATCH_EPISODES):
                         runner.start(plan, part)
         runner.flush()
+        runner.refusals.record(registry, now=now, created_by=ENGINE)
         remember_months(registry, STAGE, marks, wanted, now=now)
     return done
 
@@ -232,12 +234,21 @@ def _policies_in_force(registry: Registry) -> list[str]:
 class _Runner:
     """Gathers episodes into batches, runs them and records what became of them."""
 
-    def __init__(self, lake: Lake, registry: Registry, skills: SkillTable, now: datetime, done: Execution) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        registry: Registry,
+        skills: SkillTable,
+        now: datetime,
+        done: Execution,
+        refusals: AwaitRefusals,
+    ) -> None:
         self.lake = lake
         self.registry = registry
         self.skills = skills
         self.now = now
         self.done = done
+        self.refusals = refusals
         self.gathered: dict[tuple[str, str], tuple[Plan, list[pl.DataFrame]]] = {}
         self.awaited: dict[tuple[str, ...], pl.DataFrame] = {}
         self.policies = _policies_in_force(registry)
@@ -275,32 +286,40 @@ class _Runner:
             standing = [row for row in rows if row["step_id"] == step.step_id]
             if standing and step.logic.awaits:
                 keys = [row["await_key"] for row in standing]
-                arrived = set(self.find_awaited(step.logic.awaits, keys)["key"])
+                arrived = set(self.find_awaited(plan, step.logic.awaits, keys)["key"])
                 ready += [row for row in standing if row["await_key"] in arrived or row["due_at"] <= self.now]
         return ready
 
-    def find_awaited(self, wait: Await, keys: Sequence[str]) -> pl.DataFrame:
-        """Return the events of the await's topic that carry one of `keys`; the topic is read once per execution."""
+    def find_awaited(self, plan: Plan, wait: Await, keys: Sequence[str]) -> pl.DataFrame:
+        """Return the events of the await's topic that carry one of `keys` and that the plan's workflow takes.
+
+        The topic is read once per execution.
+        """
         members = tuple(wait.correlate)
         if (wait.event, *members) not in self.awaited:
             events = (
-                self.lake.scan(EVENT_BUS, columns=["topic", "produced_at", "payload"])
+                self.lake.scan(EVENT_BUS, columns=["topic", *_OF_EVENTS])
                 .filter(pl.col("topic") == wait.event)
                 .collect()
             )
             carried = [_carried_key(text, members) for text in events["payload"]]
-            self.awaited[wait.event, *members] = pl.DataFrame(
+            found = pl.DataFrame(
                 {"key": carried, "at": events["produced_at"], "payload": events["payload"]}, schema=AWAITED
-            ).drop_nulls("key")
+            )
+            named = found.with_columns(events["event_id"], events["schema_version"])
+            self.awaited[wait.event, *members] = named.drop_nulls("key")
         wanted = pl.DataFrame({"key": keys}, schema={"key": pl.String}).unique()
-        return self.awaited[wait.event, *members].join(wanted, on="key", how="semi")
+        arrived = self.awaited[wait.event, *members].join(wanted, on="key", how="semi")
+        return self.refusals.let_through(plan, wait, arrived).select(AWAITED.names())
 
     def _run(self, plan: Plan, episodes: pl.DataFrame) -> None:
         if episodes.is_empty():
             return
         batch_id = name_uuid("execute", plan.body_hash, *episodes["episode_id"].sort())
         self._name(batch_id, plan, episodes.height)
-        executed = execute(plan, episodes, skills=self.skills, find_awaited=self.find_awaited, now=self.now)
+        executed = execute(
+            plan, episodes, skills=self.skills, find_awaited=partial(self.find_awaited, plan), now=self.now
+        )
         self._commit(plan, episodes, executed, batch_id)
         self.done.batches += 1
         log.info(

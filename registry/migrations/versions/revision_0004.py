@@ -27,7 +27,7 @@ def upgrade() -> None:
         text("topic", 128),
         integer("schema_version"),
         day("event_month"),
-        text("rule", 64, enum=("version_not_allowed",)),
+        text("rule", 64, enum=("version_not_allowed", "await_version_not_allowed")),
         text("message", 1024),
         *APPENDED,
         key=("trigger_id", "event_id"),
