@@ -5,7 +5,6 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-import sqlalchemy as sa
 
 from dagster_project.platform import Platform
 from guard.canonical import canonical
@@ -15,10 +14,10 @@ from ingest.contracts import fit, redacted, told, without
 from ingest.events import Ingestion
 from lake.store import Appended, Lake
 from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, ONTOLOGY_NODE, PUBLICATION_QUEUE, SCHEMA_REGISTRY
-from registry.database import TABLES
 from registry.documents import Document, DocumentRefused, EventSchema, OntologyNode
 from registry.permissions import Principal
 from registry.publication import publish, submit
+from tests.approvals import approve
 from tests.senders import NOW, RECEIVED_AT, ingest, lines, open_platform, record
 
 SECRET = "jane.doe+private@example.com"
@@ -41,10 +40,7 @@ def schema_of(platform: Platform, topic: str = SIGNED) -> dict[str, Any]:
 def published(platform: Platform, kind: type[Document], value: dict[str, Any]) -> None:
     """Make a document current, approved as the gates would."""
     done = submit(platform.registry, kind, canonical(value), name="document", principal=PUBLISHER, now=NOW)
-    queue = TABLES[PUBLICATION_QUEUE.name]
-    with platform.registry.transaction() as connection:
-        approved = {"decision": "approved", "decided_by": "gates", "decided_at": NOW}
-        connection.execute(sa.update(queue).filter_by(publication_id=done.publication_id).values(approved))
+    approve(platform.registry, done.publication_id, NOW)
     publish(platform.registry, done.publication_id, principal=PUBLISHER, now=NOW)
 
 

@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from guard.canonical import canonical
 from lake.tables import PUBLICATION_QUEUE, SCHEMA_CONSUMER, SCHEMA_REGISTRY
 from registry.access import Denied
 from registry.compatibility import Kind, SchemaRefused
 from registry.consumers import allowlists, subscribe
-from registry.database import TABLES, Registry
+from registry.database import Registry
 from registry.documents import DocumentRefused, EventSchema
 from registry.loader import PACK
 from registry.objects import NotRegistered
@@ -23,6 +22,7 @@ from registry.proposals import find
 from registry.publication import publish, submit
 from registry.schema_check import check_registry, standings_frame
 from registry.schemas import IncompatibleSchema, register, schema_versions
+from tests.approvals import approve
 
 TOPIC = "ap.invoice.received"
 PUBLISHER = Principal("bo", "person", "DA-M-001")
@@ -53,10 +53,7 @@ def published(registry: Registry, schema: Any, now: datetime, **options: Any) ->
     """Register a schema, approve it as the gates would, and publish it; return its version."""
     done = register(registry, TOPIC, schema, principal=PUBLISHER, now=now, **options)
     assert done.publication_id is not None
-    queue = TABLES[PUBLICATION_QUEUE.name]
-    with registry.transaction() as connection:
-        approved = {"decision": "approved", "decided_by": "gates", "decided_at": now}
-        connection.execute(sa.update(queue).filter_by(publication_id=done.publication_id).values(approved))
+    approve(registry, done.publication_id, now)
     publish(registry, done.publication_id, principal=PUBLISHER, now=now)
     return done.version
 
