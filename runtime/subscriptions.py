@@ -88,7 +88,9 @@ class AwaitRefusals:
         """
         allowed = self._allowed.get((plan.workflow_id, wait.event))
         step_id = next(step.step_id for step in plan.steps if step.logic.awaits == wait)
-        for event_id, at, version in events.filter(~_is_listed(allowed)).select("event_id", "at", "schema_version").rows():
+        for event_id, at, version in (
+            events.filter(~_is_listed(allowed)).select("event_id", "at", "schema_version").rows()
+        ):
             self._rows[step_id, event_id] = {
                 **_refusal(plan, wait.event, version, allowed, AWAIT_VERSION_NOT_ALLOWED),
                 "trigger_id": step_id,
