@@ -17,7 +17,10 @@ from lake.months import Month, parse_month
 from lake.store import Lake
 from registry.database import Registry
 from registry.outbox import OWN_TOPICS
+from runtime.connectors.client import HttpClient
+from runtime.connectors.http import HttpSkills, egress_in_force
 from runtime.skills.simulated import SimulatedSkills
+from runtime.skills.table import Skills
 from runtime.triggers import FIRED
 
 FIRST_MONTH = "RWCM_FIRST_MONTH"
@@ -66,8 +69,19 @@ class Platform:
         return Landing(self.home.landing)
 
     @cached_property
-    def skills(self) -> SimulatedSkills:
-        return SimulatedSkills(self.home.simulated)
+    def skills(self) -> Skills:
+        """The adapters that a binding can name: `simulated` and `http`."""
+        http = HttpSkills(
+            self._http_client,
+            egress=lambda: egress_in_force(self.registry, now=self.now()),
+            secrets=self.home.secrets,
+            redactor=lambda: Redactor.from_file(self.home.redaction_key),
+        )
+        return Skills([SimulatedSkills(self.home.simulated), http])
+
+    @cached_property
+    def _http_client(self) -> HttpClient:
+        return HttpClient()
 
     @property
     def demonstration(self) -> Demonstration | None:
@@ -99,3 +113,4 @@ class Platform:
 
     def close(self) -> None:
         self.registry.close()
+        self._http_client.close()

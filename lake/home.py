@@ -95,8 +95,13 @@ class Home:
         return self.root / "dagster"
 
     @property
+    def secrets(self) -> Path:
+        """Secrets that `file:` references name, and the redaction key; private to the owner."""
+        return self.root / "secrets"
+
+    @property
     def redaction_key(self) -> Path:
-        return self.root / "secrets" / "redaction.key"
+        return self.secrets / "redaction.key"
 
     def prepare(self) -> "Home":
         """Create the folders, private to their owner where raw records or keys lie; return the home.

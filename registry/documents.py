@@ -211,11 +211,47 @@ def _with_workload_identity(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "anyOf": [text if item == {"type": "string"} else item for item in schema["anyOf"]]}
 
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_PATH = re.compile(r"/[^\s?#]*")
+Header = Annotated[str, matching(_HEADER_NAME, "a header's name, such as Idempotency-Key")]
+HttpPath = Annotated[str, matching(_PATH, "a path that begins with /")]
+
+
+class HttpBinding(_Closed):
+    """How an HTTP adapter asks for what a skill does; the binding's `endpoint` is the base of its URLs.
+
+    A path holds arguments in braces (`/orders/{po_id}`). The body is a JSON object of the arguments, or of what `body`
+    names: member -> argument, or dotted path of what the episode knows. Of the answer, a JSON object, the output holds
+    all, or what `output` names: member -> dotted path. `answer` is the JSON Schema of the output, whose marks `x-pii`
+    say what is replaced before it is recorded.
+
+    With `idempotency_header` the adapter sends the effect's key, and the other side promises to do each key once.
+    `look_up` is the path at which it tells what came of a `{key}`, with 404 for a key that it does not know. `auth` of
+    the binding is sent in `auth_header`, as a bearer token where that is Authorization.
+    """
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    path: HttpPath = "/"
+    body: Mapping[str, str] | None = None
+    output: Mapping[str, str] | None = None
+    answer: Json | None = None
+    idempotency_header: Header | None = None
+    look_up: HttpPath | None = None
+    auth_header: Header = "Authorization"
+    max_bytes: Annotated[int, Field(gt=0, le=16_777_216), INTEGRAL] = 1_048_576
+
+    @model_validator(mode="after")
+    def _looks_a_key_up(self) -> Self:
+        if self.look_up is not None and "{key}" not in self.look_up:
+            raise ValueError("look_up needs {key} in its path")
+        return self
+
+
 class RuntimeBinding(_Closed):
     """How a skill reaches its system.
 
     `effects` holds, per action, the effect category `domain.verb`; the action of a skill without an `action` argument
-    is its signature's name. `simulation` describes how a simulated adapter behaves.
+    is its signature's name. `http` says how the adapter of that name asks, `simulation` how a simulated one behaves.
     """
 
     adapter: str
@@ -223,6 +259,7 @@ class RuntimeBinding(_Closed):
     endpoint: str | None = None
     auth: Annotated[SecretRef | str | None, Rule(_workload_identity, _with_workload_identity, comes_first=True)] = None
     network: Json | None = None
+    http: HttpBinding | None = None
     effects: Mapping[str, Annotated[str, matching(_EFFECT, "an effect category domain.verb")]] = Field(
         default_factory=dict
     )

@@ -1,0 +1,223 @@
+"""The HTTP client: many requests at a time, in an event loop of its own thread, for callers that know no loop.
+
+It says what became of each request and nothing else: no retries, no cookies, no proxy of the environment, no compressed
+answers, which could unpack to any size. aiohttp is imported when the first request is made.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from guard.egress import Egress, EgressDenied
+from runtime.protocol import ErrorCode
+
+if TYPE_CHECKING:
+    import aiohttp
+
+IN_FLIGHT = 200
+"""Requests that are under way at a time, over all callers."""
+
+CONNECT_S = 10.0
+MAX_REDIRECTS = 5
+_KEEPS_METHOD = frozenset({307, 308})
+_REDIRECTS = frozenset({301, 302, 303}) | _KEEPS_METHOD
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    Attributes:
+        link: private link that is its way out, None for the public one.
+        secret_header: header that carries the secret, dropped when a redirect leads to another host.
+        is_repeatable: whether it may go over a connection that was used before. Such a one may have been closed
+            meanwhile, and then it is not known whether the request was read.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None
+    timeout_s: float
+    max_bytes: int
+    link: str | None = None
+    secret_header: str | None = None
+    is_repeatable: bool = True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a request: its body, or why there is none."""
+
+    latency_ms: int
+    status: int | None = None
+    body: bytes | None = field(default=None, repr=False)
+    error: ErrorCode | None = None
+    message: str = ""
+
+
+class HttpClient:
+    """Sends requests; an instance may be shared between threads, and is usable in a forked child."""
+
+    def __init__(self, *, in_flight: int = IN_FLIGHT) -> None:
+        self._in_flight = in_flight
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+        self._room: asyncio.Semaphore | None = None
+        self._sessions: dict[tuple[Egress, str | None, bool], aiohttp.ClientSession] = {}
+
+    def send(self, requests: Sequence[Request], *, egress: Egress) -> list[Answer]:
+        """Return what became of each request, in order, when all have ended."""
+        if not requests:
+            return []
+        return asyncio.run_coroutine_threadsafe(self._send_all(requests, egress), self._started()).result()
+
+    def close(self) -> None:
+        """Close all connections and end the thread; a closed client starts again when used."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+            if loop is None or self._pid != os.getpid():
+                return
+            asyncio.run_coroutine_threadsafe(self._close_sessions(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():  # a thread does not survive a fork
+                self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
+                self._room, self._sessions = asyncio.Semaphore(self._in_flight), {}
+                threading.Thread(target=self._loop.run_forever, name="rwcm-http", daemon=True).start()
+            return self._loop
+
+    async def _close_sessions(self) -> None:
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions = {}
+
+    async def _send_all(self, requests: Sequence[Request], egress: Egress) -> list[Answer]:
+        return await asyncio.gather(*(self._send(request, egress) for request in requests))
+
+    async def _send(self, request: Request, egress: Egress) -> Answer:
+        assert self._room is not None
+        async with self._room:
+            start = time.monotonic()
+            status, body, error, message = await self._judged(request, egress)
+            return Answer(round((time.monotonic() - start) * 1000), status, body, error, message)
+
+    async def _judged(self, request: Request, egress: Egress) -> tuple[int | None, bytes | None, ErrorCode | None, str]:
+        """Return status, body, code and message of a request: whether it certainly was not read decides the code."""
+        import aiohttp
+
+        try:
+            status, body = await self._exchange(request, egress)
+        except EgressDenied as fault:
+            return None, None, ErrorCode.EGRESS_DENIED, str(fault)
+        except _TooLarge as fault:
+            return None, None, ErrorCode.RESPONSE_TOO_LARGE, str(fault)
+        except _Refused as fault:
+            return None, None, ErrorCode.REJECTED, str(fault)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as fault:
+            return None, None, ErrorCode.CONNECTIVITY, f"no connection was made: {type(fault).__name__}"
+        except TimeoutError:
+            return None, None, ErrorCode.TIMEOUT, f"no answer came within {request.timeout_s:g} s"
+        except aiohttp.InvalidURL:
+            return None, None, ErrorCode.BAD_INPUT, "the arguments make no URL"
+        except (aiohttp.ClientError, OSError) as fault:
+            return None, None, ErrorCode.REMOTE_FAULT, f"the connection broke off: {type(fault).__name__}"
+        return status, body, None, ""
+
+    async def _exchange(self, request: Request, egress: Egress) -> tuple[int, bytes]:
+        """Return status and body of the answer, at the end of a chain of allowed redirects."""
+        import aiohttp
+
+        for _ in range(MAX_REDIRECTS + 1):
+            egress.check_url(request.url, link=request.link)
+            timeout = aiohttp.ClientTimeout(total=request.timeout_s, sock_connect=min(CONNECT_S, request.timeout_s))
+            async with self._session(request, egress).request(
+                request.method,
+                request.url,
+                data=request.body,
+                headers=request.headers,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                if response.status not in _REDIRECTS or "Location" not in response.headers:
+                    return response.status, await _bounded(response, request.max_bytes)
+                request = _redirected(request, response.status, response.headers["Location"])
+                response.close()
+        raise _Refused(f"it was redirected more than {MAX_REDIRECTS} times; bind the address that answers")
+
+    def _session(self, request: Request, egress: Egress) -> "aiohttp.ClientSession":
+        """Return the session for a way out: a connection of one is never used for another."""
+        import aiohttp
+
+        key = (egress, request.link, request.is_repeatable)
+        if key not in self._sessions:
+            resolver = aiohttp.ThreadedResolver()
+            checked = _checked(resolver, egress, request.link)
+            connector = aiohttp.TCPConnector(
+                limit=self._in_flight, resolver=checked, force_close=not request.is_repeatable
+            )
+            self._sessions[key] = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "rwcm"},
+            )
+        return self._sessions[key]
+
+
+class _TooLarge(Exception):
+    """An answer of more bytes than are taken."""
+
+
+class _Refused(Exception):
+    """An answer that is none to the request that was made."""
+
+
+def _redirected(request: Request, status: int, location: str) -> Request:
+    """Return the request that a redirect asks for; what has an effect is sent on only as what it is."""
+    if status not in _KEEPS_METHOD and request.method != "GET":
+        raise _Refused(f"it was redirected with {status}, which would turn {request.method} into GET")
+    url = urljoin(request.url, location)
+    before, after = urlsplit(request.url), urlsplit(url)
+    if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+        dropped = {request.secret_header}
+        return replace(request, url=url, headers={n: v for n, v in request.headers.items() if n not in dropped})
+    return replace(request, url=url)
+
+
+async def _bounded(response: "aiohttp.ClientResponse", max_bytes: int) -> bytes:
+    """Return the body, which is read no further than one byte beyond what it may have."""
+    if response.content_length is None or response.content_length <= max_bytes:
+        body = b""
+        while len(body) <= max_bytes:
+            part = await response.content.read(max_bytes + 1 - len(body))
+            if not part:
+                return body
+            body = body + part if body else part
+    response.close()
+    raise _TooLarge(f"the answer has more than {max_bytes:,} bytes; let it refer to large content by its uri")
+
+
+def _checked(resolver: Any, egress: Egress, link: str | None) -> Any:
+    """Return a resolver that gives only addresses that may be reached."""
+    from aiohttp.abc import AbstractResolver
+
+    class Checked(AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Any:
+            found = await resolver.resolve(host, port, family)
+            for address in found:
+                egress.check_address(host, address["host"], link=link)
+            return found
+
+        async def close(self) -> None:
+            await resolver.close()
+
+    return Checked()
