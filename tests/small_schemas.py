@@ -114,7 +114,7 @@ class SmallSchemas:
             "maxProperties": (0.12, self.random.randint(0, 3)),
             "dependentRequired": (0.1, {choose(_NAMES): [choose(_NAMES)]}),
             "dependentSchemas": (0.1, {choose(_NAMES): self.schema(depth)}),
-            "unevaluatedProperties": (0.06, choose([False, self.schema(depth)])),
+            "unevaluatedProperties": (0.15, choose([False, self.schema(depth)])),
         }
 
     def arrays(self, depth: int) -> dict[str, tuple[float, Any]]:

@@ -167,7 +167,9 @@ class _Resolution:
             yield from self._branch(new, old, path, None)
         elif new.form == old.form:
             yield from self._alike(new, old, path)
-        elif old.form not in _PROMOTIONS.get(new.form, ()):
+        elif old.form in _PROMOTIONS.get(new.form, ()):
+            yield from _logical(new, old, path)
+        else:
             yield _mismatch(new, old, path)
 
     def _branch(self, new: _Type, old: _Type, path: str, index: int | None) -> Iterator[Reason]:
@@ -228,14 +230,21 @@ def _logical(new: _Type, old: _Type, path: str) -> Iterator[Reason]:
     """Find a logical type under which the same bytes are another value."""
     now, was = new.attributes.get("logicalType"), old.attributes.get("logicalType")
     if now == was == "decimal":
+        if not (_is_decimal(new.attributes) and _is_decimal(old.attributes)):
+            return  # what breaks the rules of a logical type is read as the type beneath
         for name in ("precision", "scale"):
             before, after = old.attributes.get(name, 0), new.attributes.get(name, 0)
             if before != after:
                 message = f"the {name} of the decimal was {before} and is now {after}"
                 yield Reason(Kind.LOGICAL_TYPE_MISMATCH, f"{path}/{name}", before, after, message)
-    elif now != was and {now, was} <= {*_UNITS, *_UNITS_LOCAL}:
+    elif now != was and {now, was} <= {"date", *_UNITS, *_UNITS_LOCAL}:
         message = f"a number that meant {was} would be read as {now}"
         yield Reason(Kind.LOGICAL_TYPE_MISMATCH, f"{path}/logicalType", was, now, message)
+
+
+def _is_decimal(attributes: Mapping[str, Any]) -> bool:
+    precision, scale = attributes.get("precision"), attributes.get("scale", 0)
+    return isinstance(precision, int) and isinstance(scale, int) and 0 <= scale <= precision and precision > 0
 
 
 def _mismatch(new: _Type, old: _Type, path: str) -> Reason:

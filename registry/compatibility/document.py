@@ -272,6 +272,8 @@ def _modern(schema: Mapping[str, Any], ignores_siblings: bool) -> dict[str, Any]
         result["prefixItems"] = result.pop("items")
         if "additionalItems" in schema:
             result["items"] = schema["additionalItems"]
+    if not all(isinstance(needed, list) for needed in result.get("dependentRequired", {}).values()):
+        raise SchemaRefused("", "has a dependentRequired that is no list of names")
     if "dependencies" in schema:
         needed = schema["dependencies"]
         lists = {name: value for name, value in needed.items() if isinstance(value, list)}

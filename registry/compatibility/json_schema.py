@@ -15,7 +15,7 @@ from registry.compatibility.document import Schema, SchemaDocument
 from registry.compatibility.json_arrays import array_forms, compare_arrays
 from registry.compatibility.json_objects import compare_objects
 from registry.compatibility.json_unions import compare_union
-from registry.compatibility.old_schema import NOTHING, Conjunct, Old, conjuncts, shape_of, types_of
+from registry.compatibility.old_schema import NOTHING, UNEVALUATED, Conjunct, Old, conjuncts, shape_of, types_of
 from registry.compatibility.proof import Prover
 from registry.compatibility.reasons import Kind, Reason, unique
 
@@ -168,7 +168,8 @@ class Comparison:
     def _assertions(self, new: Conjunct, old: Old) -> Iterator[Reason]:
         """Find the assertions of one conjunct that do not follow from the old schema."""
         text = self.new.text(new)
-        if any(text == self.old.text(part) for part in old.parts):
+        # What is unevaluated depends on the other conjuncts, which may have changed.
+        if not UNEVALUATED & new.keys() and any(text == self.old.text(part) for part in old.parts):
             return
         yield from self._types(new, old)
         yield from self._enum(new, old)
@@ -231,7 +232,7 @@ class Comparison:
 
     def _is_said(self, group: Mapping[str, Any], old: Old) -> bool:
         """Tell whether the old schema says the very same; the unevaluated ones depend on what stands beside them."""
-        if any(keyword.startswith("unevaluated") for keyword in group):
+        if UNEVALUATED & group.keys():
             return False
         text = self.new.text(group)
         said = ({keyword: part[keyword] for keyword in group if keyword in part} for part in old.parts)

@@ -13,7 +13,9 @@ Conjunct = Mapping[str, Any]
 
 NOTHING: Conjunct = {"enum": []}
 Shape = Literal["nothing", "anything", "not", "union", "enum", "typed", "untyped"]
+UNEVALUATED = frozenset(("unevaluatedProperties", "unevaluatedItems"))
 _UNIONS = ("anyOf", "oneOf")
+_OTHER_PROPERTIES = ("additionalProperties", "unevaluatedProperties")
 
 
 def conjuncts(schema: Schema, document: SchemaDocument) -> list[Conjunct]:
@@ -99,9 +101,10 @@ class Old:
 
     @property
     def is_open(self) -> bool:
-        """Whether any property may be added: neither patterns nor `additionalProperties` say what it holds."""
+        """Whether any property may be added: no pattern and nothing about other properties says what it holds."""
         return not any(
-            part.get("patternProperties") or part.get("additionalProperties", True) not in _TRUE for part in self.parts
+            part.get("patternProperties") or any(part.get(word, True) not in _TRUE for word in _OTHER_PROPERTIES)
+            for part in self.parts
         )
 
     def property_schema(self, name: str) -> Schema:
@@ -148,8 +151,11 @@ class Old:
         for place, part in enumerate(self.parts):
             for keyword in _UNIONS:
                 if keyword in part:
-                    beside = {name: value for name, value in part.items() if name != keyword}
-                    rest = [beside, *self.parts[:place], *self.parts[place + 1 :]]
+                    # What is unevaluated beside a union is another thing beside one of its alternatives.
+                    left_out = {keyword, *UNEVALUATED}
+                    beside = {name: value for name, value in part.items() if name not in left_out}
+                    others = [*self.parts[:place], *self.parts[place + 1 :]]
+                    rest = [beside, *({n: v for n, v in each.items() if n not in UNEVALUATED} for each in others)]
                     return keyword, [together([branch, *rest]) for branch in part[keyword]]
         return None
 

@@ -13,6 +13,7 @@ import jsonschema_rs
 
 from guard.canonical import canonical
 from registry.compatibility.document import Schema, SchemaDocument, references
+from registry.compatibility.old_schema import UNEVALUATED
 
 _UNFOLDED = 2
 _MAX_CHARACTERS = 10_000_000
@@ -24,6 +25,7 @@ _LISTS = frozenset(("allOf", "anyOf", "prefixItems"))
 _SINGLES = frozenset(("additionalProperties", "items", "contains", "propertyNames"))
 _FAITHFUL = frozenset(("if", "then", "else", "oneOf", "unevaluatedItems", "unevaluatedProperties", "maxContains"))
 """Keywords whose meaning is not monotone in their parts."""
+_CONDITIONS = frozenset(("if", "then", "else", "dependentSchemas", "not"))
 
 
 class _TooLarge(Exception):
@@ -39,6 +41,7 @@ class Prover:
         self._texts: dict[int, tuple[Schema, str]] = {}
         self._left = _MAX_CHARACTERS
         self._canonical: dict[str, Any] = {}
+        self._confusing: dict[str, bool] = {}
 
     @cached_property
     def _registry(self) -> jsonschema_rs.Registry:
@@ -84,12 +87,30 @@ class Prover:
 
     def _decides(self, new: Schema, old: Schema) -> bool:
         self._left -= len(self._text(new)) + len(self._text(old))
-        if self.is_exhausted:
+        if self.is_exhausted or self._confuses(new) or self._confuses(old):
             return False
         try:
             return self._read(new).covers(self._read(old)) == jsonschema_rs.canonical.Containment.YES
         except (jsonschema_rs.canonical.CanonicalizationError, ValueError):
             return False
+
+    def _confuses(self, schema: Schema) -> bool:
+        """Tell whether a part, or what it refers to, lets a condition say what is evaluated.
+
+        The canonical form takes what either branch evaluates for evaluated; it is not asked then.
+        """
+        text = self._text(schema)
+        if text not in self._confusing:
+            words = set(_words(schema))
+            waiting, seen = list(references(schema)), set[str]()
+            while waiting:
+                if (reference := waiting.pop()) not in seen:
+                    seen.add(reference)
+                    target = self._documents[reference.partition("#")[0]].target(reference)
+                    words |= set(_words(target))
+                    waiting += references(target)
+            self._confusing[text] = bool(words & UNEVALUATED and words & _CONDITIONS)
+        return self._confusing[text]
 
     def _read(self, schema: Schema) -> Any:
         text = self._text(schema)
@@ -137,6 +158,17 @@ class Prover:
             elif keyword not in ("$defs", "definitions"):
                 result[keyword] = value
         return result
+
+
+def _words(schema: Schema) -> Iterator[str]:
+    """Yield the keywords of a part and of all within it; a property's name that is one is taken for it."""
+    if isinstance(schema, dict):
+        yield from schema
+        for part in schema.values():
+            yield from _words(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _words(part)
 
 
 def _has_reference(schema: Schema) -> bool:

@@ -112,6 +112,20 @@ COMPATIBLE: dict[str, tuple[Any, Any]] = {
         record(member("a", enum("A")), member("b", "E")),
         record(member("a", enum("A")), member("b", "E")),
     ),
+    "a decimal that is none is bytes": (decimal(2, 5), decimal(2, 4)),
+    "a moment is read as a plain number": ("long", logical("int", "date")),
+    "an alias is met before a default": (record(member("c", "long", aliases=["b", "a"])), record(member("a", "int"))),
+    "two fields read one": (
+        record(member("x", "int", aliases=["a"]), member("y", "int", aliases=["a"])),
+        record(member("a", "int")),
+    ),
+    "all branches promote": ("double", ["int", "long", "float"]),
+    "a record in a union is met by alias": (
+        ["null", record(member("a", "long"), name="New", aliases=["R"])],
+        ["null", record(member("a", "int"))],
+    ),
+    "an enum in a union falls back to its default": (["null", enum("A", default="A")], ["null", enum("A", "B")]),
+    "an error is a record": (record(member("a", "int")), {**record(member("a", "int")), "type": "error"}),
     "an empty union wrote nothing": (["int"], []),
     "an enum within a union": (["null", enum("A", "B")], ["null", enum("A")]),
 }
@@ -192,6 +206,31 @@ INCOMPATIBLE: dict[str, tuple[Any, Any, list[tuple[Kind, str]]]] = {
         [(Kind.LOGICAL_TYPE_MISMATCH, "/precision")],
     ),
     "a decimal in other bytes": (decimal(9, 2, fixed(8)), decimal(9, 2), [(Kind.TYPE_MISMATCH, "")]),
+    "another unit of time, promoted": (
+        logical("long", "time-micros"),
+        logical("int", "time-millis"),
+        [(Kind.LOGICAL_TYPE_MISMATCH, "/logicalType")],
+    ),
+    "days as milliseconds": (
+        logical("long", "timestamp-millis"),
+        logical("int", "date"),
+        [(Kind.LOGICAL_TYPE_MISMATCH, "/logicalType")],
+    ),
+    "a default of an enum that is none of its symbols": (
+        enum("A", default="Z"),
+        enum("A", "B"),
+        [(Kind.MISSING_ENUM_SYMBOLS, "/symbols")],
+    ),
+    "an alias of another namespace": (
+        record(name="n.New", aliases=["Old"]),
+        record(name="o.Old"),
+        [(Kind.NAME_MISMATCH, "/name")],
+    ),
+    "a null in a list": (
+        {"type": "array", "items": "int"},
+        {"type": "array", "items": ["null", "int"]},
+        [(Kind.TYPE_MISMATCH, "/items")],
+    ),
     "another unit of time": (
         logical("long", "timestamp-micros"),
         logical("long", "timestamp-millis"),

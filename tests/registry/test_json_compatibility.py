@@ -14,6 +14,7 @@ from tests.small_schemas import DOCUMENTS, SmallSchemas
 
 LABELLED = Path(__file__).parents[3] / "shared/data/schemas/json_schema_compatibility.json"
 
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 INTEGER, NUMBER, STRING, NULL = ({"type": name} for name in ("integer", "number", "string", "null"))
 
 
@@ -169,6 +170,35 @@ COMPATIBLE: dict[str, tuple[Any, Any]] = {
     "a recursive type is widened": (linked(WIDER_NODE), linked(NODE)),
     "an anchor is a name": ({"$ref": "#it", "$defs": {"x": {"$anchor": "it", "type": "number"}}}, NUMBER),
     "false follows false": (False, False),
+    "a property joins an object that closes what is unevaluated": (
+        {"allOf": [opened(a=NUMBER)], "properties": {"b": STRING, "c": STRING}, "unevaluatedProperties": False},
+        {"allOf": [opened(a=INTEGER)], "properties": {"b": STRING}, "unevaluatedProperties": False},
+    ),
+    "a property that the unevaluated ones covered is named": (
+        {**opened(a=INTEGER, b=NUMBER), "unevaluatedProperties": NUMBER},
+        {**opened(a=INTEGER), "unevaluatedProperties": NUMBER},
+    ),
+    "a condition that demands less": (
+        {"type": "object", "if": {"required": ["a"]}, "then": {"required": ["b"]}},
+        {"type": "object", "if": {"required": ["a"]}, "then": {"required": ["b", "c"]}},
+    ),
+    "nothing need be contained": (listed(INTEGER, contains={"minimum": 5}, minContains=0), listed(INTEGER)),
+    "a dependency of what is never there": (
+        closed(b=INTEGER) | {"dependentRequired": {"a": ["b"]}},
+        closed(b=INTEGER),
+    ),
+    "a reference of draft 7 hides what stands beside it": (
+        {"$schema": DRAFT_7, "definitions": {"x": INTEGER}, "$ref": "#/definitions/x", "minimum": 5},
+        INTEGER,
+    ),
+    "a recursion by the anchor that is met last": (
+        {"$dynamicRef": "#t", "$defs": {"x": {"$dynamicAnchor": "t", "type": "number"}}},
+        NUMBER,
+    ),
+    "what is required in one of more ways": (
+        {"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+        {"type": "object", "required": ["a"]},
+    ),
     "no value of before can be lost": ({"not": True}, {"not": {}}),
 }
 INCOMPATIBLE: dict[str, tuple[Any, Any, set[Kind]]] = {
@@ -524,6 +554,53 @@ def test_every_schema_follows_itself(seed: int) -> None:
     """A version that changes a word of its description must never be refused."""
     _, schema = SmallSchemas(seed).pair()
     assert check({**schema, "description": "the same"}, schema, format="json", mode="full") == []
+
+
+UNEVALUATED: dict[str, tuple[Any, Any, Any]] = {
+    "a property leaves a part": (
+        {"allOf": [opened()], "properties": {"b": STRING}, "unevaluatedProperties": False},
+        {"allOf": [opened(a=INTEGER)], "properties": {"b": STRING}, "unevaluatedProperties": False},
+        {"a": 1},
+    ),
+    "an alternative narrows what it evaluates": (
+        {"anyOf": [{}, {"properties": {"b": INTEGER}}], "unevaluatedProperties": False},
+        {"anyOf": [{"properties": {"b": {}}}, {}], "unevaluatedProperties": False},
+        {"b": "a"},
+    ),
+    "a condition evaluates less often": (
+        {"if": {"properties": {"a": {"const": 1}}}, "else": {"required": ["a"]}, "unevaluatedProperties": INTEGER},
+        {"if": {"properties": {"a": STRING}}, "else": {"required": ["a"]}, "unevaluatedProperties": INTEGER},
+        {"a": "a"},
+    ),
+    "a dependency forbids": (
+        {
+            "dependentSchemas": {"a": {"properties": {"b": False}}},
+            "anyOf": [{"properties": {"a": STRING}, "additionalProperties": STRING}, {"required": ["c"]}],
+            "unevaluatedProperties": False,
+        },
+        {
+            "dependentSchemas": {"a": {"properties": {"b": True}}},
+            "anyOf": [{"properties": {"a": STRING}, "additionalProperties": STRING}, {"required": ["c"]}],
+            "unevaluatedProperties": False,
+        },
+        {"a": "a", "b": "a"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("new", "old", "document"), UNEVALUATED.values(), ids=UNEVALUATED)
+def test_what_is_unevaluated_depends_on_all_that_stands_beside_it(new: Any, old: Any, document: Any) -> None:
+    """The keyword says the same in both versions, and means another thing."""
+    assert jsonschema_rs.is_valid(old, document)
+    assert not jsonschema_rs.is_valid(new, document)
+    assert check(new, old, format="json")
+    assert check(new, old, format="json", lenient=True)
+
+
+def test_a_keyword_of_another_form_than_its_dialect_knows_is_refused() -> None:
+    """A draft that does not know a keyword takes anything for it; a comparison cannot."""
+    with pytest.raises(SchemaRefused, match="dependentRequired"):
+        check({"type": "object", "dependentRequired": {"a": False}}, {"type": "object"}, format="json")
 
 
 def test_a_wide_schema_is_compared_without_looking_at_all_of_it_for_each_part() -> None:
