@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,7 @@ BATCH_EPISODES = 50_000
 
 ENGINE = "engine"
 STAGE = "execute"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_EVENTS = ("event_id", "payload", "produced_at", "schema_version")
 _TOKENS = pl.struct(pl.col("token_in").alias("in"), pl.col("token_out").alias("out"))
 
@@ -408,6 +409,9 @@ def _kept_episodes(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     columns = []
     for row in rows:
         state = json.loads(row["state"])
+        if "branches" not in state:  # put down by version 0.1, which kept these beside the state only
+            state |= {"await_topic": row["await_topic"], "await_key": row["await_key"]}
+            state["due_us"] = (row["due_at"] - EPOCH) // timedelta(microseconds=1)
         start = datetime.fromisoformat(state["episode"]["started_at"])
         episode = state["episode"]
         columns.append(
@@ -419,7 +423,7 @@ def _kept_episodes(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
                 start,
                 episode["seed"],
                 episode["context_hash"],
-                row["state"],
+                json.dumps(state),
             )
         )
     return pl.DataFrame(columns, schema=EPISODES, orient="row")

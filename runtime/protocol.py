@@ -7,15 +7,16 @@ A skill with effects is called through `Effects`, which journals what is meant, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
 from registry.documents import RuntimeBinding
+from runtime.documents import Column
 
-Known = Callable[..., list[Any]]
+Known = Callable[..., Column]
 """Looks a member path up per row: in the newest output that has it, else in the trigger's payload; None where nothing
 has it."""
 
@@ -45,6 +46,9 @@ class ErrorCode(StrEnum):
     RESPONSE_TOO_LARGE = "RESPONSE_TOO_LARGE"
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
     EFFECT_UNKNOWN = "EFFECT_UNKNOWN"
+    UNKNOWN_WORKFLOW = "UNKNOWN_WORKFLOW"
+    CHILD_FAILED = "CHILD_FAILED"
+    CHILD_DEPTH = "CHILD_DEPTH"
 
 
 TRANSIENT = frozenset({ErrorCode.CONNECTIVITY, ErrorCode.RATE_LIMITED, ErrorCode.TIMEOUT, ErrorCode.REMOTE_FAULT})
@@ -96,17 +100,21 @@ class Call:
         skill_id: the skill that is called.
         step_id: the step that calls.
         episode_ids: the episode of each row.
+        visits: how many times each episode has come to the step, this time included.
+        attempt: from 1.
         keys: the effective idempotency key of each row's effect; empty where the skill is pure.
         timeout_ms: how long one row's effect may take; `Effects` sets it, else the binding says.
     """
 
-    arguments: Mapping[str, list[Any]]
+    arguments: Mapping[str, Column]
     seeds: pl.Series
     known: Known
     binding: RuntimeBinding
     skill_id: str = ""
     step_id: str = ""
     episode_ids: Sequence[str] | pl.Series = ()
+    visits: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.Int32))
+    attempt: int = 1
     keys: Sequence[str] = ()
     timeout_ms: int | None = None
 

@@ -126,7 +126,7 @@ def episodes(*payloads: Mapping[str, Any], at: datetime = NINE, names: Sequence[
 
 def resumed(batch: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
     """Return the episodes of `batch` that wait, with the state that they were put down with."""
-    states = waiting.select("episode_id", state="state")
+    states = waiting.select("episode_id", state="state").unique()
     return batch.drop("state").join(states, on="episode_id").select(EPISODES.names())
 
 

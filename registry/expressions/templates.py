@@ -36,6 +36,20 @@ class Template:
         """The JSON value that compiles to this template."""
         return _source(self._value)
 
+    @property
+    def members(self) -> Mapping[str, "Template"]:
+        """The templates of its members, for one that is an object."""
+        assert isinstance(self._value, dict)
+        return {name: Template(value, tuple(_expressions(value))) for name, value in self._value.items()}
+
+    def spliced(self) -> tuple[str | MemberPath, ...] | None:
+        """Return the value's JSON text in pieces, members' texts to be put in at their paths.
+
+        None if an expression is more than a member's path, or stands within text: then it must be evaluated.
+        """
+        pieces: list[str | MemberPath] = []
+        return tuple(pieces) if _splice(self._value, pieces) else None
+
     def evaluate(self, bindings: Mapping[str, Any]) -> Any:
         """Return the JSON value over `bindings`.
 
@@ -118,6 +132,38 @@ def _source(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _source(item) for key, item in value.items()}
     return [_source(item) for item in value] if isinstance(value, list) else value
+
+
+def _expressions(value: Any) -> Iterator[Expression]:
+    if isinstance(value, Expression):
+        yield value
+    elif isinstance(value, _Text):
+        yield from (part for part in value.parts if isinstance(part, Expression))
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _expressions(item)
+
+
+def _splice(value: Any, pieces: list[str | MemberPath]) -> bool:
+    """Add the pieces of a value's JSON text; False if it has none."""
+    if isinstance(value, Expression):
+        pieces.append(value.paths[0] if value.is_path else "")
+        return value.is_path
+    if isinstance(value, dict | list):
+        is_object = isinstance(value, dict)
+        pieces.append("{" if is_object else "[")
+        for place, key in enumerate(value):
+            pieces.append("," if place else "")
+            if is_object:
+                pieces.append(f"{canonical(key)}:")
+            if not _splice(value[key] if is_object else key, pieces):
+                return False
+        pieces.append("}" if is_object else "]")
+        return True
+    if isinstance(value, _Text):
+        return False
+    pieces.append(canonical(value))
+    return True
 
 
 def _render(value: Any, bindings: Mapping[str, Any]) -> Any:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import runtime.engine
+import runtime.engine.batch
 from registry.expressions import compile_template
 from registry.plans import Plan, PlannedStep
 from registry.steps import Await, parse_logic
-from runtime.engine import AWAITED, Executed, FindAwaited, PlanNotExecutable, await_key
+from runtime.engine import AWAITED, Executed, FindAwaited, await_key
 from runtime.protocol import RESULT_SCHEMA, Call, ErrorCode
 from runtime.skills.simulated import SimulatedSkills
 from tests.builders import (
@@ -559,7 +559,24 @@ def test_transient_failures_are_tried_again_and_each_attempt_is_recorded() -> No
     ]
     outcomes = dict(done.closed.select("episode_id", "outcome").iter_rows())
     assert outcomes == {"E-1": "success", "E-2": "success", "E-3": "failed"}
-    assert done.step_runs.filter(pl.col("episode_id") == "E-3")["ended_at"].max() == NINE + timedelta(milliseconds=30)
+    first, second, third = done.step_runs.filter(pl.col("episode_id") == "E-3").sort("seq").iter_rows(named=True)
+    assert (first["latency_ms"], first["waited_ms"]) == (10, 0)
+    assert 500 <= second["waited_ms"] <= 1_000 <= third["waited_ms"] <= 2_000  # pauses double, chance takes up to half
+    assert [run["latency_ms"] - run["waited_ms"] for run in (second, third)] == [10, 10]
+
+
+def test_pauses_between_attempts_differ_by_episode_and_not_by_batch() -> None:
+    """A thousand episodes would knock again at one moment, or a rerun would tell other times."""
+    planned = plan(step("A", "END", parameters={"name": "${episode.id}"}, retries=1))
+
+    def pauses(batch: pl.DataFrame) -> dict[str, int]:
+        done = run(planned, batch, {"SK-TEST-001": always(error="CONNECTIVITY")})
+        retried = done.step_runs.filter(pl.col("attempt") == 2)
+        return dict(retried.select("episode_id", "waited_ms").iter_rows())
+
+    together = pauses(episodes(*({} for _ in range(50))))
+    assert len(set(together.values())) > 25
+    assert pauses(episodes({}, names=["E-7"])) == {"E-7": together["E-7"]}
 
 
 def test_what_another_attempt_cannot_mend_is_not_tried_again() -> None:
@@ -588,7 +605,7 @@ def test_a_retry_that_raises_says_which_attempt_it_was() -> None:
 
 def test_an_episode_that_would_never_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """One loop would hold its batch, and everybody in it, for ever."""
-    monkeypatch.setattr(runtime.engine, "MAX_VISITS", 20)
+    monkeypatch.setattr(runtime.engine.batch, "MAX_VISITS", 20)
     planned = plan(
         step("A", {"if": [{"expr": "trigger.stop == true", "goto": "END"}], "else": "B"}), step("B", {"goto": "A"})
     )
@@ -597,45 +614,6 @@ def test_an_episode_that_would_never_end_is_stopped(monkeypatch: pytest.MonkeyPa
     history = path(done, "E-1")
     assert len(history) == 21
     assert history[-1] == ("A", "failed", "LOOP_BOUND")
-
-
-@pytest.mark.parametrize("logic", [{"goto": ["B", "C"]}, {"goto": "B", "join": "all"}])
-def test_a_plan_with_steps_side_by_side_is_refused(logic: Any) -> None:
-    """Half of it would be run, and nobody would know which."""
-    planned = plan(step("A", logic), step("B", "END"), step("C", "END"))
-    with pytest.raises(PlanNotExecutable, match="WF-TEST-001: A goes to several steps"):
-        run(planned, episodes({}), {"SK-TEST-001": always()})
-
-
-@pytest.mark.parametrize(
-    ("member", "logic"),
-    [
-        ("loop", {"goto": "B", "loop": {"max_visits": 2, "on_exhausted": "C"}}),
-        ("compensate", {"goto": "B", "compensate": "C"}),
-    ],
-)
-def test_what_is_not_run_yet_is_refused_by_name(member: str, logic: Any) -> None:
-    """An effect that the plan promises to undo would stay, and a bound would be the engine's, not the author's."""
-    planned = plan(step("A", logic), step("B", "END"), step("C", "END"))
-    with pytest.raises(PlanNotExecutable, match=f"WF-TEST-001: A has '{member}'"):
-        run(planned, episodes({}), {"SK-TEST-001": always()})
-
-
-@pytest.mark.parametrize(
-    "logic",
-    [
-        {"if": [{"expr": "true", "goto": "END"}], "else": ["B", "C"]},
-        {"goto": "END", "on_error": ["B", "C"]},
-        {"goto": "END", "await": {"event": "e", "correlate": {"a": "1"}, "timeout_h": 1, "on_timeout": ["B", "C"]}},
-    ],
-)
-def test_every_way_side_by_side_is_refused_before_anything_runs(logic: Any) -> None:
-    """The batch would stop in the middle, with effects done, when the first episode takes the way."""
-    skill = always()
-    planned = plan(step("A", logic), step("B", "END"), step("C", "END"))
-    with pytest.raises(PlanNotExecutable):
-        run(planned, episodes({}), {"SK-TEST-001": skill})
-    assert not skill.calls
 
 
 def test_nothing_to_run_gives_empty_tables() -> None:
