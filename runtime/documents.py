@@ -61,6 +61,11 @@ class Column(Sequence[Any]):
         """Return a column that holds `value` in each row."""
         return cls(pl.repeat(encode(value), rows, eager=True, dtype=pl.String), constant=True)
 
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> "Column":
+        """Return a column of decoded values."""
+        return cls(pl.Series([encode(value) for value in values], dtype=pl.String))
+
     @property
     def values(self) -> list[Any]:
         if self._values is None:
@@ -183,7 +188,7 @@ def _lines(texts: pl.Series, kind: type[Any]) -> list[Any] | None:
     A text that begins with a brace cannot go on where another one ended, so as many objects as texts are one in each.
     """
     try:
-        found = _decoder(kind).decode_lines("\n".join(texts))
+        found = msgspec.json.Decoder(kind).decode_lines("\n".join(texts))
     except msgspec.DecodeError:
         return None
     return found if len(found) == len(texts) else None
@@ -206,8 +211,3 @@ def _decodes(decoder: msgspec.json.Decoder[Any], text: str) -> bool:
 def _with_member(name: str) -> type[Any]:
     kind = msgspec.Raw | msgspec.UnsetType
     return msgspec.defstruct("_With", [(_MEMBER, kind, msgspec.UNSET)], rename={_MEMBER: name})
-
-
-@lru_cache(maxsize=1024)
-def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)

@@ -16,8 +16,8 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from guard.canonical import canonical, digest, digest_text, parse
-from guard.identity import name_uuid, time_ordered_uuid
+from guard.canonical import canonical, digest, digest_text
+from guard.identity import name_uuid
 from lake.months import Month
 from lake.spec import MONTH
 from lake.store import Lake
@@ -29,7 +29,9 @@ from registry.database import TABLES, Registry, upsert
 from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
 from registry.steps import Await
 from runtime.claims import Claims, listens_to, takes
-from runtime.engine import AWAITED, EPISODES, Executed, await_key, execute
+from runtime.documents import Documents
+from runtime.engine import AWAITED, EPISODES, Executed, await_keys, execute
+from runtime.identities import digests_under, name_uuids, seeds_of, time_ordered_uuids
 from runtime.protocol import ErrorCode, SkillTable
 from runtime.subscriptions import AwaitRefusals, let_through
 
@@ -214,11 +216,8 @@ def _pending(
         .collect()
     )
     if waiting:
-        is_waiting = [
-            time_ordered_uuid(at, trigger.trigger_id, event_id) in waiting
-            for event_id, at in pending.select("event_id", "produced_at").iter_rows()
-        ]
-        pending = pending.filter(~pl.Series(is_waiting, dtype=pl.Boolean))
+        ids = time_ordered_uuids(pending["produced_at"], pending["trigger_id"], pending["event_id"])
+        pending = pending.filter(~ids.is_in(list(waiting)))
     if trigger.condition is not None and not trigger.mart:  # a mart's rows were held against it when it fired
         pending = pending.filter(takes(trigger.condition, pending["payload"]))
     return claims.left_to(trigger, pending, month, lake=lake, registry=registry)
@@ -303,7 +302,8 @@ class _Runner:
                 .filter(pl.col("topic") == wait.event)
                 .collect()
             )
-            carried = [_carried_key(text, members) for text in events["payload"]]
+            documents = Documents(events["payload"])
+            carried = await_keys([documents.member([member]) for member in members])
             found = pl.DataFrame(
                 {"key": carried, "at": events["produced_at"], "payload": events["payload"]}, schema=AWAITED
             )
@@ -378,12 +378,6 @@ def _announce_denials(connection: sa.Connection, plan: Plan, executed: Executed,
             audit_denial(connection, step.denial, now=now, key=f"{batch_id}/{step.step_id}")
 
 
-def _carried_key(payload: str, members: Sequence[str]) -> str | None:
-    """Return the key that an event answers to, None where it lacks a member: it answers to nobody."""
-    carried = parse(payload)
-    return await_key([carried[member] for member in members]) if carried.keys() >= set(members) else None
-
-
 def _new_episodes(plan: Plan, events: pl.DataFrame, policies: Sequence[str]) -> pl.DataFrame:
     """Return the episodes that the events start, with the seed and context hash that fix their path."""
     governing = canonical(
@@ -396,13 +390,17 @@ def _new_episodes(plan: Plan, events: pl.DataFrame, policies: Sequence[str]) -> 
             **({"denied": denied} if (denied := [step.step_id for step in plan.steps if step.denial]) else {}),
         }
     )
-    rows = []
-    for event_id, payload, produced_at, trigger_id in events.iter_rows():
-        episode_id = time_ordered_uuid(produced_at, trigger_id, event_id)
-        seed = int(digest_text(episode_id)[:15], 16)
-        context_hash = digest_text(f"{governing}\n{digest(parse(payload))}")
-        rows.append((episode_id, trigger_id, event_id, payload, produced_at, seed, context_hash, None))
-    return pl.DataFrame(rows, schema=EPISODES, orient="row")
+    ids = time_ordered_uuids(events["produced_at"], events["trigger_id"], events["event_id"])
+    return events.select(
+        ids.alias("episode_id"),
+        "trigger_id",
+        pl.col("event_id").alias("trigger_event_id"),
+        "payload",
+        pl.col("produced_at").alias("started_at"),
+        seeds_of(ids).alias("seed"),
+        digests_under(f"{governing}\n", events["payload"]).alias("context_hash"),
+        pl.lit(None, dtype=pl.String).alias("state"),
+    ).cast(dict(EPISODES))  # type: ignore[arg-type]
 
 
 def _kept_episodes(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -525,15 +523,11 @@ def _step_rows(plan: Plan, episodes: pl.DataFrame, executed: Executed, batch_id:
         attempt="attempt",
     ).struct.json_encode()
     distance = (pl.col("latency_ms") / slo_ms).clip(0, 1) if slo_ms else pl.lit(0.0)
-    identifiers = pl.Series(
-        "step_run_id",
-        [name_uuid(episode, str(seq)) for episode, seq in executed.step_runs.select("episode_id", "seq").iter_rows()],
-        dtype=pl.String,
-    )
+    identifiers = name_uuids(executed.step_runs["episode_id"], executed.step_runs["seq"].cast(pl.String))
     return executed.step_runs.join(
         episodes.select("episode_id", episode_start="started_at"), on="episode_id", maintain_order="left"
     ).select(
-        identifiers,
+        identifiers.alias("step_run_id"),
         "episode_id",
         pl.col("episode_start").dt.truncate("1mo").dt.date().alias("episode_month"),
         "step_id",

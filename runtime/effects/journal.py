@@ -26,6 +26,7 @@ import msgspec
 import polars as pl
 
 from registry.database import Registry
+from runtime.documents import Column
 from runtime.effects.records import Entry, Known, Result, State, read_entries, write_entries
 from runtime.protocol import NOT_DONE, RESULT_SCHEMA, UNCERTAIN, Call, ErrorCode, LooksUp, Skill, is_idempotent
 
@@ -230,16 +231,16 @@ class _Performance:
 def _part(call: Call, rows: Sequence[int]) -> Call:
     """Return the call for some of its rows, in the order of `rows`."""
 
-    def known(*path: str) -> list[Any]:
-        values = call.known(*path)
-        return [values[row] for row in rows]
+    def known(*path: str) -> Column:
+        return call.known(*path).take(rows)
 
     return replace(
         call,
-        arguments={name: [values[row] for row in rows] for name, values in call.arguments.items()},
+        arguments={name: values.take(rows) for name, values in call.arguments.items()},
         seeds=call.seeds[list(rows)],
         known=known,
         episode_ids=[call.episode_ids[row] for row in rows] if len(call.episode_ids) else (),
+        visits=call.visits[list(rows)] if len(call.visits) else call.visits,
         keys=[call.keys[row] for row in rows],
     )
 

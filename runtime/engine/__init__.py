@@ -6,8 +6,8 @@ and no random number in here: an episode's time runs on from its start by what i
 its seed.
 
 `batch` says what a turn does, `frontier` whose turn it is; `binding` and `evaluation` read what episodes know, which
-`history` keeps; `calling` calls skills; `joining`, `waiting` and `undoing` are what the step language has beside a plain
-way on; `recording`, `keeping` and `results` are what comes out.
+`history` keeps; `calling` calls skills; `joining`, `waiting` and `undoing` are what the step language has beside a
+plain way on; `recording`, `keeping` and `results` are what comes out.
 """
 
 from datetime import datetime
@@ -20,13 +20,12 @@ from runtime.engine.batch import Batch
 from runtime.engine.calling import effect_keys
 from runtime.engine.keeping import take_up
 from runtime.engine.results import Executed, results
-from runtime.engine.waiting import AWAITED, CHILD_CLOSED, EFFECT_RESOLVED, FindAwaited, await_key, await_keys
+from runtime.engine.waiting import AWAITED, CHILD_CLOSED, FindAwaited, await_key, await_keys
 from runtime.protocol import Effects, SkillTable
 
 __all__ = [
     "AWAITED",
     "CHILD_CLOSED",
-    "EFFECT_RESOLVED",
     "EPISODES",
     "Executed",
     "FindAwaited",

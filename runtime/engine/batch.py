@@ -1,8 +1,7 @@
 """A batch under way: whose turn it is, what a turn does, and where each branch goes afterwards."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,11 +15,11 @@ from runtime.engine.evaluation import evaluate
 from runtime.engine.frontier import Frontier, Kind, TimedFrontier, Turn
 from runtime.engine.history import Rows
 from runtime.engine.joining import Branching
-from runtime.engine.recording import COMPENSATED, FAILED, RESULT, SKIPPED, SUCCESS, TIMEOUT, Record, failures, until
+from runtime.engine.recording import COMPENSATED, FAILED, RESULT, SKIPPED, SUCCESS, TIMEOUT, Record, until
 from runtime.engine.state import State
 from runtime.engine.undoing import Undoing
 from runtime.engine.waiting import Cause, FindAwaited, Wait
-from runtime.protocol import Effects, ErrorCode, SkillTable
+from runtime.protocol import EFFECT_RESOLVED, Effects, ErrorCode, SkillTable
 
 MAX_VISITS = 1_000
 """Step runs after which an episode is taken for one that would never end."""
@@ -132,9 +131,7 @@ class Batch:
         np.add.at(visits, episode, 1)
         return branches
 
-    def _arrive(
-        self, step: PlannedStep, branches: Rows, given: pl.Series, result: pl.DataFrame, before: Rows
-    ) -> None:
+    def _arrive(self, step: PlannedStep, branches: Rows, given: pl.Series, result: pl.DataFrame, before: Rows) -> None:
         """Take in the results of a step and send every branch where its logic says."""
         is_error = result["error_code"].is_not_null()
         if is_error.any():
@@ -281,9 +278,7 @@ class Batch:
 
     # Waiting
 
-    def _wait(
-        self, step: PlannedStep, wait: Await, branches: Rows, given: pl.Series, result: pl.DataFrame
-    ) -> None:
+    def _wait(self, step: PlannedStep, wait: Await, branches: Rows, given: pl.Series, result: pl.DataFrame) -> None:
         """Resolve the waits that an event or the deadline ends by now; keep the others open."""
         keys, faults = waiting.correlated(wait, len(branches), self.state.member(branches))
         if faults:
@@ -306,7 +301,7 @@ class Batch:
         texts = pl.Series([waiting.await_key([key]) for key in keys])
         since = self.state.branches.clock[branches]
         due = np.full(len(branches), waiting.NEVER_US, dtype=np.int64)
-        wait = waiting.internal(waiting.EFFECT_RESOLVED)
+        wait = waiting.internal(EFFECT_RESOLVED)
         self._settle(step, Cause.EFFECT, wait, branches, given, result, texts, since, due)
 
     def resume(self, waits: Mapping[int, Wait]) -> None:
@@ -369,7 +364,9 @@ class Batch:
         if isinstance(self._frontier, TimedFrontier):
             self._frontier.put_wakes(self.state.order[step.step_id], branches[over], at[over])
         else:
-            self._wake(step, cause, branches[over], given.filter(over), result.filter(over), events.filter(over), at[over])
+            self._wake(
+                step, cause, branches[over], given.filter(over), result.filter(over), events.filter(over), at[over]
+            )
 
     def _wake_each(self, step: PlannedStep, branches: Rows) -> None:
         """Let branches go on that have waited, each until its moment."""
@@ -414,9 +411,7 @@ class Batch:
         if len(woken):
             payloads = events["payload"].gather(woken)
             output = waiting.merged(result["output"].gather(woken), payloads)
-            self._succeed(
-                step, branches[woken], given.gather(woken), done[woken].with_columns(output=output), payloads
-            )
+            self._succeed(step, branches[woken], given.gather(woken), done[woken].with_columns(output=output), payloads)
         if len(late):
             self._time_out(step, branches[late], given.gather(late), done[late])
 

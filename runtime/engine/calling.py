@@ -19,7 +19,7 @@ from runtime.chance import seeds_for, uniform
 from runtime.documents import are_objects
 from runtime.engine.binding import Bound
 from runtime.engine.history import Rows
-from runtime.engine.recording import FAILED, RESULT, Record, failures
+from runtime.engine.recording import FAILED, Record, failures
 from runtime.engine.state import State
 from runtime.protocol import RESULT_SCHEMA, TRANSIENT, Call, Effects, ErrorCode, Skill, SkillTable
 
@@ -34,7 +34,6 @@ MIN_CALL_MS = 10_000
 MAX_HANGS = 8
 """Calls that hang before the rows that are left are given up: each takes its whole limit and a thread."""
 
-_NAMES = RESULT_SCHEMA.names()
 COMPENSATE = "compensate"
 
 
@@ -100,9 +99,8 @@ class Caller:
             return failures(len(branches), ErrorCode.NOT_BOUND, message, attempt)
         call = self._call(step, skill, branches, bound, attempt)
         returned, error = self._returned(step, skill, call)
-        if error is None and isinstance(returned, pl.DataFrame) and returned.schema == RESULT_SCHEMA:
-            if returned.height == len(branches):
-                return _within_limits(returned, step, attempt)
+        if _is_promised(returned, len(branches)):
+            return _within_limits(returned, step, attempt, is_timed=skill.is_pure)
         code, message = ErrorCode.SCHEMA_MISMATCH, f"{skill_id} did not return what it promises"
         if isinstance(error, Hung):
             hangs.left -= 1
@@ -126,6 +124,7 @@ class Caller:
             seeds=pl.Series(seeds_for(state.seeds[episode], step.step_id, str(attempt))),
             known=lambda *path: state.known(branches, path),
             binding=step.skill.runtime_binding,
+            skill_id=step.skill.skill_id,
             step_id=step.step_id,
             episode_ids=state.ids.gather(episode),
             visits=pl.Series(state.visits[step.step_id][episode]),
@@ -180,6 +179,10 @@ def within(limit_ms: int, action: Callable[[], Any]) -> Any:
     return returned
 
 
+def _is_promised(returned: Any, rows: int) -> bool:
+    return isinstance(returned, pl.DataFrame) and returned.schema == RESULT_SCHEMA and returned.height == rows
+
+
 def _after(result: pl.DataFrame, pauses_ms: NDArray[np.int64]) -> pl.DataFrame:
     """Return results of attempts that began after a pause each."""
     pause = pl.Series(pauses_ms)
@@ -188,8 +191,11 @@ def _after(result: pl.DataFrame, pauses_ms: NDArray[np.int64]) -> pl.DataFrame:
     )
 
 
-def _within_limits(result: pl.DataFrame, step: PlannedStep, attempt: int) -> pl.DataFrame:
-    """Return the results with what is none, too large, runs back in time or took too long as failures."""
+def _within_limits(result: pl.DataFrame, step: PlannedStep, attempt: int, *, is_timed: bool) -> pl.DataFrame:
+    """Return the results with what is none, too large, runs back in time or took too long as failures.
+
+    An effect that took long was done all the same: what its time is, `Effects` decides.
+    """
     skill_id, output = step.skill.skill_id, result["output"]
     latency_ms = result["latency_ms"].fill_null(0)
     passed = result["error_code"].is_null()
@@ -197,7 +203,7 @@ def _within_limits(result: pl.DataFrame, step: PlannedStep, attempt: int) -> pl.
     is_object = pl.Series([True]) if passed.sum() == 0 else are_objects(output.filter(passed & ~is_large))
     faults = [
         (
-            latency_ms > step.timeout_ms,
+            (latency_ms > step.timeout_ms) & is_timed,
             ErrorCode.TIMEOUT,
             f"{skill_id} took longer than {step.timeout_ms:,} ms",
             step.timeout_ms,

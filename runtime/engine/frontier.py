@@ -6,7 +6,7 @@ branch has its turn, whatever else is in the batch.
 """
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ class TimedFrontier:
         episode, moment = self._state.branches.episode[live], self._state.branches.clock[live].copy()
         for place in np.flatnonzero(self._kind[live] == Kind.WAKE).tolist():
             moment[place] = self._wakes_at[int(live[place])]
-        keys = [self._place[live], self._kind[live], moment, episode]
+        keys: list[NDArray[Any]] = [self._place[live], self._kind[live], moment, episode]
         order = np.lexsort(keys)
         same = np.logical_and.reduce([key[order][1:] == key[order][:-1] for key in keys])
         if same.any():

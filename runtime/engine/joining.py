@@ -97,7 +97,9 @@ class Branching:
             else:
                 others = [other for other in self.of_episode[episode] if other != branch]
                 for fork in forks:
-                    if any(is_of(self._state.labels[other], fork) and self._can_reach(other, place) for other in others):
+                    if any(
+                        is_of(self._state.labels[other], fork) and self._can_reach(other, place) for other in others
+                    ):
                         self.passed[episode].add((fork, place))
                         label = before(fork)
                 self._state.labels[branch] = self._without_ended_forks(label, others)

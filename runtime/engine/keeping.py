@@ -16,6 +16,7 @@ from runtime.engine.undoing import Effect
 from runtime.engine.waiting import Cause, Wait
 
 _ATTEMPT, _LATENCY = STEP_RUNS.names().index("attempt"), RESULT.names().index("latency_ms")
+_WAIT = ("cause", "step_id", "topic", "key", "since_us", "due_us", "given", "result")
 
 WAITING = pl.Schema(
     {
@@ -90,7 +91,7 @@ def _branch(batch: Batch, branch: int) -> dict[str, Any]:
         "input": state.inputs.text(int(columns.given[branch])),
     }
     if wait := batch.waits.get(branch):
-        return {**kept, "wait": [*vars(wait).values()][:-1]}
+        return {**kept, "wait": [getattr(wait, name) for name in _WAIT]}
     assert batch.branching is not None
     return {**kept, "at": state.plan.steps[batch.branching.parked[branch]].step_id}
 
@@ -111,8 +112,10 @@ def take_up(batch: Batch, rows: Rows) -> None:
             if batch.branching:
                 batch.branching.of_episode[row].add(branch)
             if "wait" in item:
-                cause, *rest, result = item["wait"]
-                waits[branch] = Wait(Cause(cause), *rest, tuple(result))
+                kept_wait = dict(zip(_WAIT, item["wait"], strict=True))
+                waits[branch] = Wait(
+                    **kept_wait | {"cause": Cause(kept_wait["cause"]), "result": tuple(kept_wait["result"])}
+                )
             else:
                 assert batch.branching is not None
                 batch.branching.parked[branch] = batch.state.order[item["at"]]
@@ -127,9 +130,7 @@ def _restore_episode(batch: Batch, row: int, kept: Mapping[str, Any]) -> None:
     if batch.branching:
         batch.branching.restore(row, kept["passed"], state.order)
     for ended_us, depth, step_id, undone_by, outputs in kept["effects"]:
-        effect = Effect(
-            ended_us, depth, state.order[step_id], state.order[undone_by], state.outputs.restore(outputs)
-        )
+        effect = Effect(ended_us, depth, state.order[step_id], state.order[undone_by], state.outputs.restore(outputs))
         batch.undoing.effects[row].append(effect)
     runs = pl.DataFrame(kept["step_runs"], schema=STEP_RUNS, orient="row")
     batch.record.restore(runs.with_columns(row=pl.lit(row, dtype=pl.Int64)))

@@ -44,9 +44,7 @@ class Record:
         """Take in what an episode had recorded before it was put down."""
         self._frames.append(runs)
 
-    def add(
-        self, step: PlannedStep, branches: Rows, given: pl.Series | str, result: pl.DataFrame, status: str
-    ) -> None:
+    def add(self, step: PlannedStep, branches: Rows, given: pl.Series | str, result: pl.DataFrame, status: str) -> None:
         """Record a step run per branch and move the branches' time on by what it took."""
         if not len(branches):
             return

@@ -11,24 +11,22 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-import numpy as np
 import polars as pl
 
 from guard.canonical import canonical, digest_text
+from registry.expressions import compile_template
 from registry.plans import PlannedStep
 from registry.steps import Await
 from runtime.documents import decode
 from runtime.engine.evaluation import Member, evaluate
 from runtime.engine.history import Rows
+from runtime.protocol import EFFECT_RESOLVED
 
 MAX_KEY = 512
 """Characters of an await's key that the registry keeps."""
 
 CHILD_CLOSED = "episode.closed"
 """What a parent waits for; not of the event bus, since the closed episode itself says it."""
-
-EFFECT_RESOLVED = "effect.resolved"
-"""What an episode waits for if nobody knows whether its effect happened."""
 
 NEVER_US = 253_370_764_800_000_000
 """The deadline of a wait that has none: the year 9999."""
@@ -39,6 +37,9 @@ AWAITED = pl.Schema({"key": pl.String(), "at": pl.Datetime("us", "UTC"), "payloa
 FindAwaited = Callable[[Await, Sequence[str]], pl.DataFrame]
 """Returns the events (`AWAITED`) of an await's topic whose correlating members have the values of one of the keys; a
 key is `await_key` of these values in the await's order."""
+
+_NAMED_BY = {CHILD_CLOSED: "episode_id", EFFECT_RESOLVED: "effect_key"}
+"""What the engine waits for on its own account -> the member that names it."""
 
 _PLAIN_TEXT = r'^"[^"\\]*"$'
 
@@ -76,7 +77,7 @@ class Wait:
 
 def internal(topic: str) -> Await:
     """Return the await of a topic that the engine waits for on its own account."""
-    return Await(topic, {"key": None}, 1, ())  # type: ignore[dict-item]
+    return Await(topic, {_NAMED_BY[topic]: compile_template("")}, 1, ())
 
 
 def await_key(values: Sequence[Any]) -> str:
@@ -169,4 +170,3 @@ def _merged(own: str, payload: str) -> str:
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-

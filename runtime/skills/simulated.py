@@ -16,6 +16,8 @@ import polars as pl
 
 from registry.documents import RuntimeBinding
 from runtime.chance import lognormal, uniform
+from runtime.documents import Column, decode
+from runtime.identities import hexadecimal
 from runtime.protocol import RESULT_SCHEMA, Call, ErrorCode, Skill
 
 _ENTITIES = {
@@ -25,6 +27,7 @@ _ENTITIES = {
 }
 _NUMERIC = {"amount"}
 _MAX_EXPONENT = 100
+_MIN_CONFIDENCE = 0.85
 _DEFAULT_LATENCY = {"median": 200.0, "sigma": 0.4}
 
 
@@ -104,21 +107,20 @@ def _out_of_reach(result: pl.DataFrame, is_down: pl.Series) -> pl.DataFrame:
 
 def _extract(call: Call, world: SimulatedWorld) -> pl.DataFrame:
     """Read entities off the documents; what is not legible lowers the confidence below any sane minimum."""
-    asked = [tuple(names) for names in call.arguments["entities"]]
-    minimum = call.arguments.get("min_confidence", [0.85] * call.rows)
+    asked, which = call.arguments["entities"].distinct()
+    minimum = call.arguments.get("min_confidence", Column.repeat(_MIN_CONFIDENCE, call.rows))
     frame = (
-        pl.DataFrame({"uri": call.arguments["file_uri"]}, schema={"uri": pl.String})
+        pl.DataFrame({"uri": call.arguments["file_uri"].values}, schema={"uri": pl.String})
         .join(world.documents, on="uri", how="left", maintain_order="left")
         .with_columns(
             pl.Series("confidence", np.round(0.90 + 0.0999 * uniform(call.seeds, "confidence"), 4)),
-            pl.Series("minimum", [float(value) for value in minimum]),
+            pl.Series("minimum", minimum.texts.cast(pl.Float64)),
         )
         .with_row_index("row")
     )
     parts = []
-    for names in dict.fromkeys(asked):
-        is_asked = pl.Series([wanted == names for wanted in asked])
-        parts.append(_read_off(frame.filter(is_asked), names))
+    for place, names in enumerate(asked):
+        parts.append(_read_off(frame.filter(which == place), tuple(names)))
     return pl.concat(parts).sort("row").drop("row")
 
 
@@ -162,25 +164,98 @@ def _read_off(frame: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
 
 def _check(call: Call, world: SimulatedWorld) -> pl.DataFrame:
     """Compare two sides within a tolerance; `po_match` binds the invoice's amount and its purchase order's itself."""
-    nothing = [None] * call.rows
-    checks = call.arguments.get("check", nothing)
-    tolerances = call.arguments.get("tolerance", [Decimal(0)] * call.rows)
-    sides = list(zip(call.arguments.get("lhs", nothing), call.arguments.get("rhs", nothing), strict=True))
-    if "po_match" in checks:
-        matched = _invoice_and_order(call, world)
-        sides = [
-            match if check == "po_match" else side for check, match, side in zip(checks, matched, sides, strict=True)
-        ]
-    return _frame([_compare(*side, allowed) for side, allowed in zip(sides, tolerances, strict=True)])
-
-
-def _invoice_and_order(call: Call, world: SimulatedWorld) -> list[tuple[Any, Decimal | None]]:
-    """Return per row the invoice's amount and that of its purchase order, None where there is no such order."""
-    orders = pl.DataFrame({"po_id": call.known("entities", "po_id")}, schema={"po_id": pl.String}).join(
-        world.purchase_orders, on="po_id", how="left", maintain_order="left"
+    nothing = pl.repeat(None, call.rows, eager=True, dtype=pl.String)
+    given = {name: call.arguments[name].texts for name in ("lhs", "rhs", "tolerance") if name in call.arguments}
+    sides = pl.DataFrame(
+        {
+            "lhs": given.get("lhs", nothing),
+            "rhs": given.get("rhs", nothing),
+            "allowed": given.get("tolerance", nothing.fill_null("0")),
+        }
     )
-    ordered = [None if cents is None else Decimal(cents).scaleb(-2) for cents in orders["amount_cents"]]
-    return list(zip(call.known("entities", "amount"), ordered, strict=True))
+    if "check" in call.arguments:
+        checks, which = call.arguments["check"].distinct()
+        if "po_match" in checks:
+            is_match = which == checks.index("po_match")
+            matched = _invoice_and_order(call, world)
+            sides = sides.with_columns(
+                pl.when(is_match).then(matched[name]).otherwise(name).alias(name) for name in matched.columns
+            )
+    compared = _compare_plain(sides)
+    odd = compared["output"].is_null().arg_true()
+    if len(odd):
+        rows = sides[odd].select("lhs", "rhs", "allowed").iter_rows()
+        others = _frame([_compare(*(None if text is None else decode(text) for text in row)) for row in rows])
+        places = pl.Series("row", odd, dtype=pl.UInt32)
+        compared = compared.with_row_index("row").update(others.insert_column(0, places), on="row").drop("row")
+    return compared
+
+
+def _invoice_and_order(call: Call, world: SimulatedWorld) -> pl.DataFrame:
+    """Return per row the JSON texts of the invoice's amount and its purchase order's, null without such an order."""
+    named = _strings(call.known("entities", "po_id"))
+    orders = pl.DataFrame({"po_id": named}).join(world.purchase_orders, on="po_id", how="left", maintain_order="left")
+    cents = pl.col("amount_cents")
+    whole, part = (cents.abs() // 100).cast(pl.String), (cents.abs() % 100).cast(pl.String).str.zfill(2)
+    ordered = pl.concat_str(pl.when(cents < 0).then(pl.lit("-")).otherwise(pl.lit("")), whole, pl.lit("."), part)
+    return orders.select(call.known("entities", "amount").texts.alias("lhs"), ordered.alias("rhs"))
+
+
+def _strings(column: Column) -> pl.Series:
+    """Return the values of a column that are texts, null in place of others."""
+    return pl.Series([value if isinstance(value, str) else None for value in column], dtype=pl.String)
+
+
+_PLAIN = r"^-?\d{1,9}(\.\d{1,2})?$"
+_SHARE = r"^\d(\.\d{1,4})?$"
+_HUNDRED, _MILLION = 100, 1_000_000
+
+
+def _compare_plain(sides: pl.DataFrame) -> pl.DataFrame:
+    """Compare the rows whose sides are amounts in whole cents, in integers and so exactly; null where they are not."""
+    is_plain = (
+        sides["lhs"].str.contains(_PLAIN) & sides["rhs"].str.contains(_PLAIN) & sides["allowed"].str.contains(_SHARE)
+    ).fill_null(value=False)
+    plain = sides.with_columns(pl.when(is_plain).then(name).alias(name) for name in sides.columns)
+    left, right = (_scaled(pl.col(name), 2) for name in ("lhs", "rhs"))
+    difference = left - right
+    passed = difference.abs() * 10_000 <= _scaled(pl.col("allowed"), 4) * right.abs()
+    # Rounded half to even, as decimals are.
+    millionths, rest = difference.abs() * _MILLION // right.abs(), difference.abs() * _MILLION % right.abs()
+    is_up = (2 * rest > right.abs()) | ((2 * rest == right.abs()) & (millionths % 2 == 1))
+    rounded = millionths + is_up.cast(pl.Int64)
+    is_negative = (difference < 0) != (right < 0)
+    variance = pl.concat_str(
+        pl.when(is_negative & (difference != 0)).then(pl.lit("-")).otherwise(pl.lit("")),
+        (rounded // _MILLION).cast(pl.String),
+        pl.lit("."),
+        (rounded % _MILLION).cast(pl.String).str.zfill(6),
+    )
+    output = pl.concat_str(
+        pl.lit('{"pass":'),
+        pl.when(passed).then(pl.lit("true")).otherwise(pl.lit("false")),
+        pl.lit(',"lhs":'),
+        "lhs",
+        pl.lit(',"rhs":'),
+        "rhs",
+        pl.lit(',"variance":'),
+        variance,
+        pl.lit(',"tolerance":'),
+        "allowed",
+        pl.lit("}"),
+    )
+    return plain.select(
+        output=pl.when(right != 0).then(output),
+        error_code=pl.lit(None, dtype=pl.String),
+        error_message=pl.lit(None, dtype=pl.String),
+    )
+
+
+def _scaled(text: pl.Expr, places: int) -> pl.Expr:
+    """Return a number's text as an integer of its last decimal place."""
+    whole, part = text.str.extract(r"^-?(\d+)"), text.str.extract(r"\.(\d+)$").fill_null("")
+    size = (whole + part.str.pad_end(places, "0")).cast(pl.Int64)
+    return pl.when(text.str.starts_with("-")).then(-size).otherwise(size)
 
 
 def _compare(left: Any, right: Any, tolerance: Any) -> dict[str, Any]:
@@ -212,16 +287,22 @@ def _number(value: Any) -> Decimal:
 
 
 def _hand_off(call: Call) -> pl.DataFrame:
-    identifiers = [f"{seed:016x}" for seed in call.seeds]
-    return _frame([{"output": f'{{"handoff_id":"HO-{identifier}","state":"waiting"}}'} for identifier in identifiers])
+    return _named(call, '{"handoff_id":"HO-', '","state":"waiting"}')
 
 
 def _write(call: Call) -> pl.DataFrame:
-    return _frame([{"output": f'{{"record_id":"REC-{seed:016x}","status":"posted"}}'} for seed in call.seeds])
+    return _named(call, '{"record_id":"REC-', '","status":"posted"}')
 
 
 def _send(call: Call) -> pl.DataFrame:
-    return _frame([{"output": f'{{"message_id":"MSG-{seed:016x}","status":"queued"}}'} for seed in call.seeds])
+    return _named(call, '{"message_id":"MSG-', '","status":"queued"}')
+
+
+def _named(call: Call, start: str, end: str) -> pl.DataFrame:
+    """Return outputs that name what was made by the row's chance."""
+    output = pl.concat_str(pl.lit(start), hexadecimal(call.seeds), pl.lit(end))
+    nothing = pl.lit(None, dtype=pl.String)
+    return pl.select(output=output, error_code=nothing, error_message=nothing)
 
 
 def _error(code: ErrorCode, message: str) -> dict[str, Any]:

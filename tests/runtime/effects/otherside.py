@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from registry.documents import RuntimeBinding
+from runtime.documents import Column
 from runtime.protocol import Call, ErrorCode
 from tests.builders import answer, rows
 
@@ -71,9 +72,9 @@ class AskableBooking(Booking):
 def call_for(keys: Sequence[str], **arguments: Sequence[Any]) -> Call:
     """Return a call of one row per key, each in an episode of its own."""
     return Call(
-        {name: list(values) for name, values in arguments.items()},
+        {name: Column.of(values) for name, values in arguments.items()},
         pl.Series(range(len(keys)), dtype=pl.UInt64),
-        lambda *path: [None] * len(keys),
+        lambda *path: Column.of([None] * len(keys)),
         BINDING,
         skill_id="SK-TEST-001",
         step_id="T-01",
