@@ -7,12 +7,14 @@ import sqlalchemy as sa
 
 from guard.canonical import JsonFault, parse
 from registry.database import TABLES
-from registry.documents import Document, DocumentRefused, Fault
+from registry.documents import ConsumerSubscription, Document, DocumentRefused, Fault
 from registry.objects import NotRegistered
 from registry.publication import PROPOSAL_TYPES
 from registry.versions import KINDS, current_numbers, types_of
 
-WORDS: Mapping[str, str] = {word: object_type for object_type, word in PROPOSAL_TYPES.items()}
+_CALLED = {**PROPOSAL_TYPES, ConsumerSubscription.spec.name: "consumer"}
+_KINDS: Mapping[str, type[Document]] = {**KINDS, ConsumerSubscription.spec.name: ConsumerSubscription}
+WORDS: Mapping[str, str] = {word: object_type for object_type, word in _CALLED.items()}
 """What people call a kind of object -> its type."""
 
 _NAMES = {
@@ -24,11 +26,12 @@ _NAMES = {
     "policy": "policy_name",
     "schema_registry": "subject",
     "workflow": "workflow_name",
+    "consumer_subscription": "versions",
 }
 """The column that says what an object is, and the member by which a document is told from one of another kind."""
 
 _STATES = {"skill_node": "stability_tier", "workflow": "status", "policy": "precedence", "agent": "agent_type"}
-_MARKS = {**_NAMES, "policy": "policy_id"}
+_MARKS = {name: _NAMES[name] for name in KINDS} | {"policy": "policy_id"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Ambiguous(LookupError):
 
 def listing(connection: sa.Connection, word: str | None = None) -> Iterator[Listed]:
     """Yield the current objects of one kind, or of all kinds, by id."""
-    for object_type, kind in KINDS.items():
+    for object_type, kind in _KINDS.items():
         if word is not None and WORDS[word] != object_type:
             continue
         table = TABLES[object_type]
@@ -60,7 +63,7 @@ def listing(connection: sa.Connection, word: str | None = None) -> Iterator[List
         for object_id, version in current_numbers(connection, kind).items():
             row = rows[object_id]
             state = str(row[_STATES[object_type]]) if object_type in _STATES else ""
-            yield Listed(PROPOSAL_TYPES[object_type], object_id, version, state, str(row[_NAMES[object_type]]))
+            yield Listed(_CALLED[object_type], object_id, version, state, str(row[_NAMES[object_type]]))
 
 
 def kind_id(kind: type[Document], row: sa.RowMapping) -> str:
@@ -82,8 +85,8 @@ def find_kind(connection: sa.Connection, object_id: str, word: str | None = None
     if not found:
         raise NotRegistered(word or "object", object_id)
     if len(found) > 1:
-        raise Ambiguous(object_id, [PROPOSAL_TYPES[object_type] for object_type in found])
-    return KINDS[found[0]]
+        raise Ambiguous(object_id, [_CALLED[object_type] for object_type in found])
+    return _KINDS[found[0]]
 
 
 def recognise(text: str | bytes, *, name: str) -> type[Document]:

@@ -11,19 +11,25 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from guard.canonical import canonical, parse
-from lake.tables import CONSUMER_SUBSCRIPTION, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
+from lake.tables import CONSUMER_SUBSCRIPTION, OBJECT_VERSION, SCHEMA_REGISTRY, STEP_ACTION, TRIGGER_DEF, WORKFLOW
 from registry.access import check_permission, recorded_denials
+from registry.comparison import compare
 from registry.compatibility import Reason, check
-from registry.database import TABLES, Registry, fetch, upsert
-from registry.objects import NotRegistered
+from registry.database import TABLES, Registry, fetch, insert, upsert
+from registry.documents import ConsumerSubscription, read_document
+from registry.objects import NotRegistered, version_row
+from registry.outbox import announce_versions
 from registry.permissions import Principal
 from registry.schemas import SchemaVersion, schema_versions
 from registry.steps import parse_logic
+from registry.versions import currents
 
 Allowlists = Mapping[tuple[str, str], frozenset[int]]
 """(consumer, subject) -> versions, for the consumers that declare some."""
 
 _RUNNING = ("active", "paused")
+DECLARATION = "declaration"
+"""Why a version of a subscription exists."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,9 @@ def subscribe(
 ) -> None:
     """Declare the versions of a topic that a consumer takes. A version that is yet to come may be among them.
 
+    It is a version of its own, announced like every change, but no proposal: it says what its consumer can read, which
+    the consumer alone knows, and waits for nobody. What is declared already changes nothing.
+
     Raises:
         NotRegistered: there is no such topic.
         Denied: the principal may not publish schemas, and does not answer for the workflow.
@@ -171,4 +180,21 @@ def subscribe(
             "updated_at": now,
             "updated_by": principal.subject_id,
         }
+        declared = {name: row[name] for name in ("consumer_id", "subject")} | {"versions": sorted(set(versions))}
+        received = read_document(ConsumerSubscription, canonical(declared), name=consumer_id)
+        held = currents(connection, ConsumerSubscription, [received.body.object_id]).get(received.body.object_id)
+        if held is not None and held.received.hash == received.hash:
+            return
         upsert(connection, CONSUMER_SUBSCRIPTION, [row])
+        version = version_row(
+            received,
+            reason=DECLARATION,
+            source=consumer_id,
+            actor=principal.subject_id,
+            now=now,
+            version=str(int(held.version) + 1) if held else None,
+            change=str(compare(held.received, received).change) if held else "initial",
+            lineage={"replaces": held.version} if held else {},
+        )
+        insert(connection, OBJECT_VERSION, [version])
+        announce_versions(connection, [version])

@@ -28,6 +28,7 @@ DECISIONS = (
     *("canary", "published", "rolled_back"),
 )
 KINDS = ("role", "skill", "permission", "agent", "ontology", "policy", "schema", "workflow")
+LISTED = (*KINDS, "consumer")
 _SHOWN = 20
 _kind = click.option(
     "--kind", type=click.Choice(KINDS), default=None, help="Kind of the object, where its id is shared."
@@ -166,7 +167,7 @@ def _echo_submitted(drafts: "Sequence[Submitted]", *, as_json: bool) -> None:
 
 
 @registry.command("list")
-@click.argument("kind", type=click.Choice(KINDS), required=False)
+@click.argument("kind", type=click.Choice(LISTED), required=False)
 @_json
 @said_clearly(HomeFault)
 def list_(kind: str | None, as_json: bool) -> None:

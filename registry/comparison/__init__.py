@@ -16,12 +16,14 @@ from registry.comparison.others import (
     compare_permissions,
     compare_policies,
     compare_roles,
+    compare_subscriptions,
     compare_terms,
 )
 from registry.comparison.skills import compare_skills
 from registry.comparison.workflows import FindSkill, FindWorkflow, compare_workflows, effects_of
 from registry.documents import (
     Agent,
+    ConsumerSubscription,
     EventSchema,
     OntologyNode,
     Policy,
@@ -94,6 +96,8 @@ def compare(old: Received[Any], new: Received[Any], surroundings: Surroundings |
             found = compare_policies(before, now)
         case OntologyNode(), OntologyNode():
             found = compare_terms(before, now)
+        case ConsumerSubscription(), ConsumerSubscription():
+            found = compare_subscriptions(before, now)
         case EventSchema(), EventSchema():
             found = iter(around.schemas(before, now))
         case _:

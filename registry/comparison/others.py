@@ -1,4 +1,4 @@
-"""What a change of a role, permission, agent, policy, term or event schema means for those who rely on it."""
+"""What a change of a role, permission, agent, policy, term, schema or subscription means for who relies on it."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from registry.comparison.model import Change, Difference, Kind, Path, always, differences, members
 from registry.compatibility import Format, schema_change
-from registry.documents import Agent, EventSchema, OntologyNode, Policy, Role, RoleSkill
+from registry.documents import Agent, ConsumerSubscription, EventSchema, OntologyNode, Policy, Role, RoleSkill
 
 _TEXT = always(Change.PATCH, "a text for readers")
 _PERMISSIONS = ("use", "maintain", "publish")
@@ -149,3 +149,14 @@ def _schema_differences(old: EventSchema, new: EventSchema) -> Iterator[Differen
     elif found.change != "none":
         said = "a text for readers" if found.change == "patch" else "takes all that it took before"
         yield from differences(("schema",), old.schema_, new.schema_, always(Change(found.change), said))
+
+
+def compare_subscriptions(old: ConsumerSubscription, new: ConsumerSubscription) -> Iterator[Difference]:
+    """Find the differences between two versions of a consumer's subscription to a topic."""
+
+    def versions(path: Path, kind: Kind, was: Any, becomes: Any) -> tuple[Change, str]:
+        if set(becomes) >= set(was):
+            return Change.MINOR, "takes all that it took"
+        return Change.MAJOR, "events that reached it no longer do"
+
+    yield from members(old.model_dump(), new.model_dump(), {"versions": versions}, skip=("consumer_id", "subject"))

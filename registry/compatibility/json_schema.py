@@ -235,7 +235,9 @@ class Comparison:
         if UNEVALUATED & group.keys():
             return False
         text = self.new.text(group)
-        said = ({keyword: part[keyword] for keyword in group if keyword in part} for part in old.parts)
+        # `contains` alone demands one item; beside `minContains` it demands as many as that says.
+        words = {*group, "minContains"} if "contains" in group else set(group)
+        said = ({keyword: part[keyword] for keyword in words if keyword in part} for part in old.parts)
         return any(text == self.old.text(same) for same in said)
 
 

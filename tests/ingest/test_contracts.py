@@ -163,6 +163,22 @@ def proposals(platform: Platform) -> list[dict[str, Any]]:
     return [json.loads(body) for body in rows["proposal_body"]]
 
 
+def test_a_record_without_a_version_is_held_against_the_latest_that_was_published(platform: Platform) -> None:
+    """What is only proposed binds nobody, and whoever names an older version is held to that."""
+    schema = schema_of(platform)
+    wider = {**schema, "properties": schema["properties"] | {"note": {"type": "string"}}}
+    proposed = {"subject": SIGNED, "format": "json", "schema": wider}
+    submit(platform.registry, EventSchema, canonical(proposed), name="new", principal=PUBLISHER, now=NOW)
+    land(platform, signed("A"), signed("B", note="x"))
+    assert ingest(platform).records == Accounting(accepted=1, rejected=1)
+    publish_schema(platform, wider)
+    land(platform, signed("C", note="x"), signed("D") | {"schema_version": 1}, name="2.ndjson")
+    land(platform, signed("E", note="x") | {"schema_version": 1}, name="3.ndjson")
+    assert ingest(platform).records == Accounting(accepted=2, rejected=1)
+    rows = platform.lake.scan(EVENT_BUS).select("event_id", "schema_version").collect()
+    assert dict(rows.iter_rows()) == {"A": 1, "C": 2, "D": 1}
+
+
 def test_a_frozen_topic_refuses_a_member_that_its_schema_does_not_know(platform: Platform) -> None:
     """What nobody agreed to must not get in because another topic is more lenient."""
     state(platform, "freeze")

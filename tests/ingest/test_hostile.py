@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+import tracemalloc
 import zlib
 from datetime import timedelta
 from pathlib import Path
@@ -177,6 +178,22 @@ def test_a_bomb_is_refused_where_it_begins_to_be_one(tmp_path: Path, monkeypatch
     assert [one.fault for one in found] == [None, "bomb"]
     again = [one for part in read_parts(path, Limits(2_000, 100_000)) for one in part]
     assert again == found
+
+
+def test_a_line_of_two_gigabytes_is_passed_over_in_the_memory_of_one_part(tmp_path: Path) -> None:
+    """A file without an end of line must cost its reader time and nothing else."""
+    path, length, first = tmp_path / "line", 2 << 30, line(record("A")) + b"\n"
+    with path.open("wb") as file:
+        file.write(first)
+        file.seek(length, os.SEEK_CUR)  # a hole of zeros, which takes no room on the disk
+        file.write(b"\n" + line(record("B")) + b"\n")
+    tracemalloc.start()
+    found = [one for part in read_parts(path, Limits(20_000, 4 << 20)) for one in part]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [one.fault for one in found] == [None, "too_large", None]
+    assert [one.offset for one in found] == [0, len(first), len(first) + length + 1]
+    assert peak < 32 << 20
 
 
 @pytest.mark.parametrize(

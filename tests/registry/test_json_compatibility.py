@@ -345,6 +345,11 @@ INCOMPATIBLE: dict[str, tuple[Any, Any, set[Kind]]] = {
     ),
     "items must differ": (listed(INTEGER, uniqueItems=True), listed(INTEGER), {Kind.UNIQUE_ITEMS_ADDED}),
     "something must be contained": ({"type": "array", "contains": NULL}, {"type": "array"}, {Kind.CONTAINS_ADDED}),
+    "one must be contained where none had to be": (
+        {"type": ["object", "array"], "contains": NULL, "properties": {"a": NUMBER}},
+        {"type": ["object", "array"], "contains": NULL, "minContains": 0, "properties": {"a": INTEGER}},
+        {Kind.CONTAINS_CHANGED},
+    ),
     "more must be contained": (
         {"type": "array", "contains": NULL, "minContains": 2},
         {"type": "array", "contains": NULL},

@@ -3,18 +3,22 @@
 import copy
 import json
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from guard.canonical import canonical
-from lake.tables import PUBLICATION_QUEUE, SCHEMA_CONSUMER, SCHEMA_REGISTRY
+from lake.tables import OUTBOX, PUBLICATION_QUEUE, SCHEMA_CONSUMER, SCHEMA_REGISTRY
 from registry.access import Denied
+from registry.catalogue import find_kind
 from registry.compatibility import Kind, SchemaRefused
 from registry.consumers import allowlists, subscribe
 from registry.database import Registry
-from registry.documents import DocumentRefused, EventSchema
+from registry.documents import ConsumerSubscription, DocumentRefused, EventSchema
+from registry.forms.transfer import export, import_
 from registry.loader import PACK
 from registry.objects import NotRegistered
 from registry.permissions import Principal
@@ -22,6 +26,7 @@ from registry.proposals import find
 from registry.publication import publish, submit
 from registry.schema_check import check_registry, standings_frame
 from registry.schemas import IncompatibleSchema, register, schema_versions
+from registry.versions import document_of, history
 from tests.approvals import approve
 
 TOPIC = "ap.invoice.received"
@@ -204,3 +209,43 @@ def test_only_who_answers_for_it_declares_what_a_consumer_takes(loaded: Registry
         subscribe(loaded, "warehouse", TOPIC, [1], principal=ANALYST, now=now)
     with loaded.read() as connection:
         assert allowlists(connection) == {}
+
+
+def test_a_subscription_has_a_history_and_is_announced_like_every_change(loaded: Registry, now: datetime) -> None:
+    """Who let a workflow miss its events, and when, is what is asked after the outage."""
+    for versions, again in (([1], [1]), ([1, 2], [2, 1, 1]), ([2], [2])):
+        subscribe(loaded, "warehouse", TOPIC, versions, principal=PUBLISHER, now=now)
+        subscribe(loaded, "warehouse", TOPIC, again, principal=PUBLISHER, now=now + timedelta(hours=1))
+    name = f"warehouse/{TOPIC}"
+    with loaded.read() as connection:
+        kept = history(connection, find_kind(connection, name), name)
+        documents = [document_of(connection, ConsumerSubscription, name, each.version) for each in kept]
+        assert allowlists(connection) == {("warehouse", TOPIC): frozenset([2])}
+    assert [(each.version, each.change, each.created_by, each.is_current) for each in kept] == [
+        ("1", "initial", PUBLISHER.subject_id, False),
+        ("2", "minor", PUBLISHER.subject_id, False),
+        ("3", "major", PUBLISHER.subject_id, True),
+    ]
+    assert [document.received.body.versions for document in documents] == [(1,), (1, 2), (2,)]
+    told = [json.loads(text) for text in loaded.frame(OUTBOX).filter(topic="registry.changed")["payload"]]
+    mine = sorted((each for each in told if each["object_id"] == name), key=lambda each: str(each["version"]))
+    assert [(each["version"], each["actor"], each["reason"]) for each in mine] == [
+        (number, PUBLISHER.subject_id, "declaration") for number in "123"
+    ]
+
+
+def test_a_registry_with_subscriptions_is_restored_from_its_export(
+    loaded: Registry, now: datetime, tmp_path: Path
+) -> None:
+    """Without them every workflow takes every version again, and nobody is told."""
+    subscribe(loaded, "warehouse", TOPIC, [1], principal=PUBLISHER, now=now)
+    with loaded.read() as connection:
+        assert allowlists(connection)
+    export(loaded, "json", tmp_path / "registry.json")
+    with closing(Registry.open(tmp_path / "other.db")) as other:
+        done = import_(
+            other, tmp_path / "registry.json", operator="operator:root", principal=lambda: PUBLISHER, now=now
+        )
+        assert done.is_restore
+        with other.read() as connection:
+            assert allowlists(connection) == {("warehouse", TOPIC): frozenset([1])}
