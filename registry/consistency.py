@@ -299,11 +299,6 @@ def _bad_schemas(documents: Sequence[Received[Any]]) -> Iterator[Fault]:
             except (ValueError, jsonschema_rs.ValidationError) as error:
                 reason = str(error).splitlines()[0]
                 yield Fault(document.name, "/schema", f"is no JSON Schema: {reason}", "correct it (draft 2020-12)")
-        elif isinstance(document.body, EventSchema):
-            try:
-                payload_schema(document.value["schema"], "avro")
-            except SchemaRefused as refused:
-                yield Fault(document.name, f"/schema{refused.path}", refused.problem, "correct the schema")
 
 
 def _bad_words(documents: Sequence[Received[Any]]) -> Iterator[Fault]:

@@ -52,14 +52,14 @@ _EXACT_DIGITS = 28
 """Digits to which the validator compares a number exactly."""
 
 
-def payload_schema(schema: Any, format: Format) -> dict[str, Any]:
+def payload_schema(schema: Any, format: Format) -> Any:
     """Return the JSON Schema of a topic's payloads.
 
     Raises:
         SchemaRefused: it is no Avro schema, or not of a record: a payload is an object.
     """
     if format == "json":
-        return dict(schema)
+        return dict(schema) if isinstance(schema, Mapping) else schema
     read_avro(schema)
     if not isinstance(schema, Mapping) or schema.get("type") not in ("record", "error"):
         raise SchemaRefused("", "is no record, and the payload of an event is an object")

@@ -18,6 +18,7 @@ from registry.compatibility import Conflict, Format, Mode, SchemaRefused, check_
 from registry.contracts import is_personal, term_tags
 from registry.database import TABLES, Registry, fetch
 from registry.documents import EventSchema, Fault, Received
+from registry.payloads import payload_schema
 from registry.permissions import Principal
 
 _MOST_SAID = 10
@@ -104,6 +105,7 @@ def conflicts_with(versions: Sequence[SchemaVersion], schema: Any, format: Forma
         SchemaRefused: the new schema cannot be compared.
     """
     validate_schema(schema, format)
+    payload_schema(schema, format)
     if not versions:
         return []
     latest = versions[-1]
