@@ -9,6 +9,7 @@ import click
 from app.commands.database import database, ddl
 from app.commands.dead_letters import dead_letters
 from app.commands.registry import registry
+from app.commands.retention import retention
 from app.commands.schemas import schemas
 from app.commands.serve import serve
 from app.commands.token import token
@@ -114,6 +115,7 @@ def status(as_json: bool) -> None:
 main.add_command(database)
 main.add_command(ddl)
 main.add_command(registry)
+main.add_command(retention)
 main.add_command(dead_letters)
 main.add_command(schemas)
 main.add_command(serve)

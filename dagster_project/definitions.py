@@ -1,4 +1,4 @@
-"""The code location: every asset, check, job, sensor and resource, put together.
+"""The code location: every asset, check, job, sensor, schedule and resource, put together.
 
 Importing it opens nothing: no table, no database, no frame is touched before a step runs.
 """
@@ -13,6 +13,7 @@ from dagster_project.checks import CHECKS
 from dagster_project.jobs import JOBS
 from dagster_project.progress import progress_logger
 from dagster_project.resources import platform_resource
+from dagster_project.schedules import SCHEDULES
 from dagster_project.sensors import SENSORS
 
 FORKSERVER = dg.multiprocess_executor.configured(
@@ -32,6 +33,7 @@ def build_definitions(*, resource_overrides: Mapping[str, Any] | None = None) ->
         asset_checks=CHECKS,
         jobs=JOBS,
         sensors=SENSORS,
+        schedules=SCHEDULES,
         resources={"platform": platform_resource, **(resource_overrides or {})},
         executor=FORKSERVER,
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},

@@ -83,9 +83,10 @@ def run_job(home: Home, job: str, *, config: Mapping[str, Any]) -> Mapping[str, 
     platform.close()
     with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
         _bury_dead_runs(instance)
-        result = defs.resolve_job_def(job).execute_in_process(
+        definition = defs.resolve_job_def(job)
+        result = definition.execute_in_process(
             instance=instance,
-            partition_key=month.isoformat(),
+            partition_key=month.isoformat() if definition.partitions_def else None,
             run_config={
                 **config,
                 "resources": {"platform": {"config": {"home": str(home.root)}}},

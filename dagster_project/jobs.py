@@ -17,15 +17,19 @@ def _everything_but(*keys: str) -> dg.AssetSelection:
 
 LOOP = _job(
     "loop",
-    _everything_but("demonstration_stream", "event_log"),
+    _everything_but("demonstration_stream", "event_log", "purge_receipt"),
     "What landed is ingested, executed, reflected on and shown in the marts.",
 )
 DEMONSTRATION = _job(
-    "demonstration", _everything_but("event_log"), "The loop over eighteen months of simulated accounts payable."
+    "demonstration",
+    _everything_but("event_log", "purge_receipt"),
+    "The loop over eighteen months of simulated accounts payable.",
 )
 BACKFILL = _job(
     "backfill",
-    _everything_but("demonstration_stream", "event_bus", "event_dead_letter", "run_episode", "step_run")
+    _everything_but(
+        "demonstration_stream", "event_bus", "event_dead_letter", "run_episode", "step_run", "purge_receipt"
+    )
     - dg.AssetSelection.checks_for_assets("event_bus"),
     "An event log becomes history, is reflected on and shown in the marts.",
 )
@@ -55,4 +59,9 @@ SERVE = _job(
     | dg.AssetSelection.groups("staging", "intermediate", "marts", "serving"),
     "What changed is shown in the marts and published.",
 )
-JOBS = (LOOP, DEMONSTRATION, BACKFILL, INGEST, DELIVER, EXECUTE, REFLECT, SERVE)
+PURGE = _job(
+    "purge",
+    dg.AssetSelection.assets("purge_receipt"),
+    "What the served plan says is past its limit goes, if the run is not dry; what was derived from it is made anew.",
+)
+JOBS = (LOOP, DEMONSTRATION, BACKFILL, INGEST, DELIVER, EXECUTE, REFLECT, SERVE, PURGE)

@@ -5,7 +5,7 @@ It knows no orchestrator, so that a command that only looks at a home does not p
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
 from guard.redaction import Redactor
@@ -17,6 +17,7 @@ from lake.months import Month, parse_month
 from lake.store import Lake
 from registry.database import Registry
 from registry.outbox import OWN_TOPICS
+from registry.purging import purged_months
 from runtime.connectors.client import HttpClient
 from runtime.connectors.http import HttpSkills, egress_in_force
 from runtime.skills.simulated import SimulatedSkills
@@ -105,11 +106,12 @@ class Platform:
             redactor=Redactor.from_file(self.home.redaction_key),
             first_month=first_month(),
             reserved=reserved,
+            purged=purged_months(self.lake, self.registry),
         )
 
     def now(self) -> datetime:
         """Return the moment that the home takes for now: that of its demonstration, else the clock's."""
-        return self.demonstration.as_of if self.demonstration else datetime.now(UTC)
+        return self.home.now()
 
     def close(self) -> None:
         self.registry.close()

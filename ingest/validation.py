@@ -19,7 +19,7 @@ from ingest.contracts import UNKNOWN_KINDS, Member, Unknown, fit, redacted, told
 from ingest.decoding import Fields, read_plain, write_plain
 from ingest.envelopes import cloudevents, table
 from ingest.records import Record
-from lake.months import Month
+from lake.months import Month, month_of
 from registry.contracts import Contract, contract_of, is_personal, policy_tags
 
 MAX_AHEAD = timedelta(days=1)
@@ -146,6 +146,8 @@ class Door:
         redactor: tokenises what a schema marks as personal.
         first_month: earliest month a live event may belong to.
         reserved: topics that nobody may send, since the platform alone announces them.
+        purged: months whose events went. Nobody can tell any more which of them were accepted, so that one that is
+            sent again would run again.
     """
 
     def __init__(
@@ -155,8 +157,10 @@ class Door:
         redactor: Redactor,
         first_month: Month,
         reserved: Collection[str] = (),
+        purged: Collection[Month] = (),
     ) -> None:
-        self._given = (dict(topics), redactor, first_month, tuple(reserved))
+        self._given = (dict(topics), redactor, first_month, tuple(reserved), tuple(purged))
+        self._purged = frozenset(purged)
         self._hide = redactor.hide
         self._reserved = frozenset(reserved)
         self._envelope = jsonschema_rs.validator_for(ENVELOPE, mask=_MASK)
@@ -293,6 +297,15 @@ class Door:
                 f"with rwcm backfill",
                 subject.version,
             )
+        if self._purged and month_of(produced_at) in self._purged:
+            return _refuse(
+                _document(sent, payload),
+                "month_purged",
+                "/produced_at",
+                f"the events of {produced_at:%Y-%m} were purged when their time was over, so that it cannot be told "
+                "whether this one was accepted before; dismiss it",
+                subject.version,
+            )
         if members:
             return self._fitted(sent, payload, members, subject, produced_at)
         if subject.redact is None:
@@ -351,8 +364,14 @@ class Door:
         return _refuse(document, "envelope", _where(error.instance_path), _said(error))
 
 
-def _door(topics: Mapping[str, Topic], redactor: Redactor, first_month: Month, reserved: Collection[str]) -> Door:
-    return Door(topics, redactor=redactor, first_month=first_month, reserved=reserved)
+def _door(
+    topics: Mapping[str, Topic],
+    redactor: Redactor,
+    first_month: Month,
+    reserved: Collection[str],
+    purged: Collection[Month],
+) -> Door:
+    return Door(topics, redactor=redactor, first_month=first_month, reserved=reserved, purged=purged)
 
 
 def _misfit(payload: Any, subject: _Subject) -> list[Member] | jsonschema_rs.ValidationError:

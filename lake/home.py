@@ -135,6 +135,11 @@ class Home:
             return None
         return Demonstration(datetime.fromisoformat(stored["as_of"]), stored["seed"], stored["events"])
 
+    def now(self) -> datetime:
+        """Return the moment that the home takes for now: that of its demonstration, else the clock's."""
+        fixed = self.demonstration()
+        return fixed.as_of if fixed else datetime.now(UTC)
+
     def fix(self, *, as_of: datetime, seed: int, events: int) -> "Demonstration":
         """Return the home's demonstration, fixed by the first call and the same ever after.
 

@@ -43,6 +43,10 @@ class Retention(StrEnum):
     RECORD = "record"
 
 
+RETENTIONS = tuple(retention.value for retention in Retention)
+"""The classes, as columns hold them."""
+
+
 _ARROW: dict[Kind, pa.DataType] = {
     Kind.TEXT: pa.string(),
     Kind.JSON: pa.string(),

@@ -31,7 +31,7 @@ log = logging.getLogger("rwcm.lake")
 LOCK_TIMEOUT_S = 600
 COMMIT_RETRIES = 8
 _DISCARDED_AT_ONCE = 1_000
-_WRITER = WriterProperties(compression="ZSTD", compression_level=3)
+WRITER = WriterProperties(compression="ZSTD", compression_level=3)
 _PROPERTIES = {
     "delta.checkpointInterval": "20",
     "delta.logRetentionDuration": "interval 30 days",
@@ -143,7 +143,7 @@ class Lake:
 
         A table that does not exist yet is empty.
         """
-        files = self._files(spec)
+        files = self.files(spec)
         if months is not None:
             files = files.filter(pl.col(MONTH).is_in(list(months)))
         return self._frame(spec, files["path"]).select(list(columns) if columns is not None else spec.names)
@@ -175,7 +175,7 @@ class Lake:
             return spec.empty().select(columns)
         with self.lock(spec):
             index = KeyIndex(self.root / f".{spec.name}.keys", lambda files: self._keys(spec, files))
-            files = index.files(keys, among=self._files(spec)["path"].to_list())
+            files = index.files(keys, among=self.files(spec)["path"].to_list())
         held = self._frame(spec, files).join(pl.LazyFrame({key: keys.unique()}), on=key, how="semi")
         return held.select(columns).collect()
 
@@ -225,7 +225,7 @@ class Lake:
                     DeltaTable(str(self.path(spec))),
                     rows,
                     mode="append",
-                    writer_properties=_WRITER,
+                    writer_properties=WRITER,
                     commit_properties=CommitProperties(custom_metadata={"batch_id": batch_id}),
                 )
                 return
@@ -273,7 +273,7 @@ class Lake:
                 mode="overwrite",
                 schema_mode=None if is_current else "overwrite",
                 predicate="1=1",  # without a predicate delta-rs does not check an overwrite for conflicts
-                writer_properties=_WRITER,
+                writer_properties=WRITER,
             )
         return True
 
@@ -281,7 +281,7 @@ class Lake:
         """Return rows, bytes and files per month (one entry under None for an unpartitioned table), from the log."""
         return {
             month: MonthStats(*row)
-            for month, *row in self._files(spec)
+            for month, *row in self.files(spec)
             .group_by(MONTH)
             .agg(pl.col("num_records").sum(), pl.col("size_bytes").sum(), pl.len())
             .sort(MONTH)
@@ -295,18 +295,22 @@ class Lake:
             by: `month`, or another DATE column of months such as `episode_month`: its months are read from the files'
                 statistics, so a file that spans several counts for each of them.
         """
-        files = self._files(spec)
+        files = self.files(spec)
         if by != MONTH:
             of_file = pl.date_ranges(f"min.{by}", f"max.{by}", interval="1mo").alias(MONTH)
             files = files.select("path", of_file).explode(MONTH).drop_nulls(MONTH)
         paths = files.sort("path").group_by(MONTH, maintain_order=True).agg("path")
         return {month: hashlib.sha256("\n".join(group).encode()).hexdigest() for month, group in paths.iter_rows()}
 
-    def _files(self, spec: TableSpec) -> pl.DataFrame:
-        """Return one row per data file: path, size_bytes, num_records, month, and bounds as Delta names them."""
+    def files(self, spec: TableSpec) -> pl.DataFrame:
+        """Return one row per data file: path, size_bytes, num_records, month, and bounds as Delta names them.
+
+        Bounds are those of DATE and TIMESTAMP columns; null where a file states none.
+        """
+        kinds: dict[Kind, pl.DataType] = {Kind.DATE: pl.Date(), Kind.TIMESTAMP: pl.Datetime("us", "UTC")}
         empty = pl.DataFrame(
             schema={"path": pl.String, "size_bytes": pl.Int64, "num_records": pl.Int64, MONTH: pl.Date}
-            | {f"{bound}.{c.name}": pl.Date for c in spec.columns if c.kind == Kind.DATE for bound in ("min", "max")}
+            | {f"{bound}.{c.name}": kinds[c.kind] for c in spec.columns if c.kind in kinds for bound in ("min", "max")}
         )
         if not self.exists(spec):
             return empty
@@ -332,7 +336,7 @@ class Lake:
             table = DeltaTable(str(self.path(spec)))
             version, rows = table.version(), table.count()
             filters = [(MONTH, "in", [month.isoformat() for month in months])] if months else None
-            metrics = table.optimize.compact(partition_filters=filters, writer_properties=_WRITER)
+            metrics = table.optimize.compact(partition_filters=filters, writer_properties=WRITER)
             if table.version() != version and table.count() != rows:
                 table.restore(version)
                 raise LakeFault(f"compacting {spec.name} changed its row count; version {version} was restored")

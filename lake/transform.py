@@ -32,8 +32,11 @@ from lake.tables import (
     DEAD_LETTER_RESOLUTION,
     EVENT_BUS,
     EVENT_DEAD_LETTER,
+    LEGAL_HOLD,
     LOGS,
+    POLICY,
     PUBLICATION_QUEUE,
+    RETAINED_DATA,
     RUN_EPISODE,
     SCHEMA_CONSUMER,
     STEP_ACTION,
@@ -55,6 +58,9 @@ SOURCES = (
     DEAD_LETTER_RESOLUTION,
     TRIGGER_REFUSAL,
     SCHEMA_CONSUMER,
+    POLICY,
+    LEGAL_HOLD,
+    RETAINED_DATA,
 )
 """The tables of the lake that staging reads."""
 ROLLUP_SOURCES = (
@@ -65,6 +71,9 @@ ROLLUP_SOURCES = (
     BATCH,
     TRIGGER_REFUSAL,
     SCHEMA_CONSUMER,
+    POLICY,
+    LEGAL_HOLD,
+    RETAINED_DATA,
 )
 """Those that rollups are made of, beside the monthly models."""
 LOCK_TIMEOUT_S = 600
@@ -170,6 +179,7 @@ def _places(home: Home, versions: Mapping[str, int | None]) -> dict[str, str]:
         "RWCM_LAKE_VERSIONS": json.dumps(versions),
         "RWCM_BUILD_DB": str(home.build_db.resolve()),
         "RWCM_EXTENSIONS": str(home.extensions.resolve()),
+        "RWCM_TODAY": home.now().date().isoformat(),
     }
 
 
@@ -237,11 +247,25 @@ class Transformation:
         built = _Built.load(self.home)
         if built is None or _changed(_fingerprints(self.lake), built):
             return False
-        return built.rollups == built.mark_of_rollups(self._versions(ROLLUP_SOURCES))
+        return built.rollups == self._mark_of_rollups(built, self._versions(ROLLUP_SOURCES))
+
+    def _mark_of_rollups(self, built: "_Built", versions: Mapping[str, int | None]) -> str:
+        """Return the mark of rollups as they would be built now; every day some data may be past their limit."""
+        return built.mark_of_rollups(versions, today=self.home.now().date())
 
     def work_at_hand(self) -> str | None:
         """Return what names the changes that a build would show, None where it would change nothing."""
-        return None if self.is_current() else digest([self._versions(SOURCES), project_digest()])
+        if self.is_current():
+            return None
+        return digest([self._versions(SOURCES), project_digest(), self.home.now().date().isoformat()])
+
+    def forget(self) -> None:
+        """Delete the build file, so that the next build begins anew.
+
+        For a purge: rows that a model no longer holds stay in the file's free pages.
+        """
+        with build_lock(self.home):
+            _Built.anew(self.home)
 
     def has_ended(self) -> bool:
         """Return whether the last build came to its end: what is in the build file is whole and passed its tests."""
@@ -283,7 +307,7 @@ class Transformation:
             if select in (None, MONTHLY):
                 built.end(months, now)
             if select in (None, ROLLUPS):
-                built.rollups = built.mark_of_rollups(versions)
+                built.rollups = self._mark_of_rollups(built, versions)
             built.save()
         return BuildResult(
             months=tuple(sorted({*months})),
@@ -460,10 +484,10 @@ class _Built:
             if month in now:
                 self.months[month] = now[month]
 
-    def mark_of_rollups(self, versions: Mapping[str, int | None]) -> str:
-        """Return the mark of rollups over the months as built and these versions of their own sources."""
+    def mark_of_rollups(self, versions: Mapping[str, int | None], *, today: date) -> str:
+        """Return the mark of rollups over the months as built, these versions of their own sources, and the day."""
         months = {month.isoformat(): mark for month, mark in self.months.items()}
-        return digest([months, {spec.name: versions[spec.name] for spec in ROLLUP_SOURCES}])
+        return digest([months, {spec.name: versions[spec.name] for spec in ROLLUP_SOURCES}, today.isoformat()])
 
     def save(self) -> None:
         months = {month.isoformat(): mark for month, mark in sorted(self.months.items())}

@@ -11,7 +11,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from guard.canonical import digest_text
+from guard.canonical import digest_text, parse
 from lake.spec import TableSpec
 from lake.tables import (
     ACCESS_TOKEN,
@@ -27,7 +27,7 @@ from lake.tables import (
 from registry.database import TABLES, Registry, fetch
 from registry.objects import NotRegistered
 from registry.outbox import ACCESS_DENIED, announce
-from registry.permissions import PLATFORM, Action, Permissions, Principal, Target, load_permissions
+from registry.permissions import PLATFORM, Action, Permissions, Principal, Target, load_permissions, role_ids
 from registry.tokens import is_token, state_of
 
 __all__ = [
@@ -218,6 +218,7 @@ def _target(connection: sa.Connection, object_type: str, object_id: str, skills:
         owner=row[_OWNER[object_type]] if object_type in _OWNER else None,
         skills=called,
         proposed_by=row["proposed_by"] if spec is PUBLICATION_QUEUE else None,
+        holders=role_ids(parse(row["spec"]).get("legal_hold_roles")) if spec is POLICY else frozenset(),
     )
 
 

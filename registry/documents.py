@@ -373,8 +373,11 @@ class PolicyProfile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
     skills: Texts = ()
-    actions: Annotated[tuple[Literal["run", "propose", "publish", "decide"], ...], Many] = ("run", "propose")
-    deny: Mapping[Literal["run", "propose", "publish", "decide"], Texts] = Field(default_factory=dict)
+    actions: Annotated[tuple[Literal["run", "propose", "publish", "decide", "purge", "hold"], ...], Many] = (
+        "run",
+        "propose",
+    )
+    deny: Mapping[Literal["run", "propose", "publish", "decide", "purge", "hold"], Texts] = Field(default_factory=dict)
 
 
 class Agent(Document):

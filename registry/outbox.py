@@ -18,8 +18,10 @@ from registry.database import insert, insert_missing
 REGISTRY_CHANGED = "registry.changed"
 ACCESS_DENIED = "access.denied"
 TOKEN_CHANGED = "access.token"  # noqa: S105 - a topic
-AUDIT_TOPICS = (REGISTRY_CHANGED, ACCESS_DENIED, TOKEN_CHANGED)
-"""Topics that say who changed what, who was refused, and who was given a token."""
+HOLD_CHANGED = "retention.hold"
+PURGED = "retention.purged"
+AUDIT_TOPICS = (REGISTRY_CHANGED, ACCESS_DENIED, TOKEN_CHANGED, HOLD_CHANGED, PURGED)
+"""Topics that say who changed what, who was refused, who was given a token, who held what, and who purged what."""
 
 PROPOSED = "reflection.proposed"
 POLICY_UPDATED = "policy.updated"

@@ -22,11 +22,13 @@ never widens what the role may.
 | publish | policy that exists | acts for its owner, or for a publisher of the kind |
 | publish | anything else | acts for a publisher of the kind |
 | decide | publication_queue | acts for a mandatory reviewer, and did not propose it |
+| purge | policy | acts for its owner |
+| hold | policy | acts for its owner, or for a role that its `legal_hold_roles` list |
 
 *Publishers of a kind* are the roles that the security policies in force list under `publishers`. Where several policies
 name a kind, those of the highest precedence hold, and of equals only the roles that all of them list. *Mandatory
-reviewers* are those of all publishing policies in force. The platform itself proposes; it loads packs and imports
-logs by code of its own, and does nothing else.
+reviewers* are those of all publishing policies in force. What is purged or held is under a data policy: that one is the
+object. The platform itself proposes; it loads packs and imports logs by code of its own, and does nothing else.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -41,7 +43,7 @@ from lake.tables import AGENT, POLICY, ROLE, ROLE_SKILL_MAP
 from registry.database import TABLES, fetch
 from registry.documents import PolicyProfile
 
-Action = Literal["run", "propose", "publish", "decide"]
+Action = Literal["run", "propose", "publish", "decide", "purge", "hold"]
 
 LEVELS = ROLE_SKILL_MAP.column("permission").enum
 """What a role may do with a skill, each including those before it."""
@@ -71,6 +73,7 @@ class Target:
         owner: role that answers for it, if any does.
         skills: skills that a workflow calls, in its current and in its wanted version.
         proposed_by: who proposed it, for a row of the publication queue.
+        holders: roles beside the owner that may hold what a data policy would end.
     """
 
     object_type: str
@@ -79,6 +82,7 @@ class Target:
     owner: str | None = None
     skills: frozenset[str] = frozenset()
     proposed_by: str | None = None
+    holders: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -215,6 +219,18 @@ class Permissions:
             return None
         return f"it needs a mandatory reviewer ({', '.join(sorted(self.reviewers)) or 'none is named'}) or one above"
 
+    def _purge(self, principal: Principal, role_id: str, target: Target) -> str | None:
+        if target.object_type != "policy" or not target.exists:
+            return "only a data policy ends the life of data"
+        return None if self._answers_for(role_id, target) else f"it needs its owner {target.owner} or one above"
+
+    def _hold(self, principal: Principal, role_id: str, target: Target) -> str | None:
+        if target.object_type != "policy" or not target.exists:
+            return "only what a data policy would end is held"
+        if self._answers_for(role_id, target) or self._acts_for_any(role_id, target.holders):
+            return None
+        return f"it needs the role {' or '.join(sorted({str(target.owner), *target.holders}))} or one above"
+
     def _answers_for(self, role_id: str, target: Target) -> bool:
         return target.owner is not None and self.acts_for(role_id, target.owner)
 
@@ -225,6 +241,8 @@ _RULES: Mapping[Action, _Rule] = {
     "propose": Permissions._propose,
     "publish": Permissions._publish,
     "decide": Permissions._decide,
+    "purge": Permissions._purge,
+    "hold": Permissions._hold,
 }
 
 
@@ -247,7 +265,7 @@ def load_permissions(connection: sa.Connection, *, now: datetime | None) -> Perm
         agents={agent_id: RegisteredAgent(role_id, _profile(profile)) for agent_id, role_id, profile in agents},
         publishers=_publishers([(rank, spec) for scope, rank, spec in policies if scope == "security"]),
         reviewers=frozenset().union(
-            *(_roles(spec.get("mandatory_reviewers")) for scope, _, spec in policies if scope == "publishing")
+            *(role_ids(spec.get("mandatory_reviewers")) for scope, _, spec in policies if scope == "publishing")
         ),
     )
 
@@ -260,6 +278,11 @@ def security_rules(connection: sa.Connection, name: str, *, now: datetime) -> li
 def policies_in_force(connection: sa.Connection, scope: str, *, now: datetime) -> list[tuple[int, Mapping[str, Any]]]:
     """Return (rank of precedence, spec) of the policies of a scope that hold at `now`, by id; rank 0 is the highest."""
     return [(rank, spec) for held, rank, spec in _in_force(connection, now) if held == scope]
+
+
+def role_ids(stated: Any) -> frozenset[str]:
+    """Return the role ids of a list; anything else names nobody."""
+    return frozenset(role for role in stated if isinstance(role, str)) if isinstance(stated, list) else frozenset()
 
 
 def _in_force(connection: sa.Connection, now: datetime) -> Iterable[tuple[str, int, Mapping[str, Any]]]:
@@ -279,18 +302,13 @@ def _publishers(policies: Iterable[tuple[int, Mapping[str, Any]]]) -> dict[str, 
     for rank, spec in policies:
         stated = spec.get("publishers")
         for kind, roles in stated.items() if isinstance(stated, Mapping) else ():
-            listed = _roles(roles)
+            listed = role_ids(roles)
             best, before = held.get(kind, (rank, listed))
             if rank < best:
                 held[kind] = (rank, listed)
             elif rank == best:
                 held[kind] = (rank, before & listed)
     return {kind: roles for kind, (_, roles) in held.items()}
-
-
-def _roles(stated: Any) -> frozenset[str]:
-    """Return the role ids of a list; anything else names nobody."""
-    return frozenset(role for role in stated if isinstance(role, str)) if isinstance(stated, list) else frozenset()
 
 
 def _profile(text: str) -> PolicyProfile | None:

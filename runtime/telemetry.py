@@ -3,7 +3,8 @@
     telemetry/yyyy=2025/mm=03/dd=01/step_run.ndjson.gz
 
 One line is one row of `step_run`, and its shape is the registered subject `telemetry.step_run`. The files are derived
-from the table and can be deleted: a month whose rows changed is written again, a day that lost its rows goes.
+from the table and can be deleted: a month whose rows changed is written again, a day that lost its rows goes. A row
+whose telemetry was purged is in no file.
 """
 
 import gzip
@@ -18,6 +19,7 @@ from pathlib import Path
 import polars as pl
 
 from lake.months import Month
+from lake.retention import ERASED
 from lake.store import Lake
 from lake.tables import STEP_RUN
 from registry.cursors import changed_months, remember_months
@@ -84,7 +86,8 @@ def day_folder(folder: Path, day: date) -> Path:
 def _days(lake: Lake, month: Month) -> dict[date, int]:
     """Return the days of a month that hold step runs, with their number."""
     counted = (
-        lake.scan(STEP_RUN, months=[month], columns=["started_at"])
+        lake.scan(STEP_RUN, months=[month], columns=["started_at", "telemetry"])
+        .filter(pl.col("telemetry") != ERASED)
         .group_by(pl.col("started_at").dt.date().alias("day"))
         .len()
         .sort("day")
@@ -97,7 +100,10 @@ def _write_day(lake: Lake, month: Month, day: date, folder: Path) -> None:
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     rows = (
         lake.scan(STEP_RUN, months=[month], columns=[*_COLUMNS, "telemetry"])
-        .filter(pl.col("started_at").is_between(start, start + timedelta(days=1), closed="left"))
+        .filter(
+            pl.col("started_at").is_between(start, start + timedelta(days=1), closed="left"),
+            pl.col("telemetry") != ERASED,
+        )
         .sort("started_at", "episode_id", "seq", "attempt")
         .collect(engine="streaming")
     )

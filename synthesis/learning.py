@@ -45,7 +45,7 @@ class Proposals:
     new: Counter[str] = field(default_factory=Counter)
 
 
-def _marks(lake: Lake) -> dict[Month, str]:
+def marks_of(lake: Lake) -> dict[Month, str]:
     """Return a mark per month in which episodes started; it changes with its episodes and with their steps."""
     episodes, steps = lake.fingerprints(RUN_EPISODE), lake.fingerprints(STEP_RUN, by="episode_month")
     return {month: digest_text(f"{mark}/{steps.get(month)}") for month, mark in episodes.items()}
@@ -53,7 +53,7 @@ def _marks(lake: Lake) -> dict[Month, str]:
 
 def reflect(lake: Lake, registry: Registry, *, now: datetime, months: Sequence[Month] = ()) -> Reflections:
     """Reflect on the months whose runs changed, and on `months`; what says the same is not recorded again."""
-    marks = _marks(lake)
+    marks = marks_of(lake)
     wanted = changed_months(registry, REFLECT_STAGE, marks) | set(months)
     at_hand = sorted(wanted & marks.keys())
     done = Reflections(months=at_hand)
@@ -73,7 +73,7 @@ def propose(lake: Lake, registry: Registry, *, now: datetime) -> Proposals:
 
     The same proposal is queued once; without a changed month there is nothing new to propose.
     """
-    marks = _marks(lake)
+    marks = marks_of(lake)
     done = Proposals()
     if changed := changed_months(registry, PROPOSE_STAGE, marks):
         for variance in _sustained(lake, registry):
@@ -83,6 +83,18 @@ def propose(lake: Lake, registry: Registry, *, now: datetime) -> Proposals:
         log.info("proposals found: %d, new: %d", done.found.total(), done.new.total())
     remember_months(registry, PROPOSE_STAGE, marks, changed, now=now)
     return done
+
+
+def carry_marks(lake: Lake, registry: Registry, before: Mapping[Month, str], *, now: datetime) -> None:
+    """Remember months that a purge changed as looked at, where they were before it.
+
+    What is no more says nothing new: a reflection on what a purge left would overrule what was learned from all of it.
+    """
+    after = marks_of(lake)
+    for stage in (REFLECT_STAGE, PROPOSE_STAGE):
+        behind = changed_months(registry, stage, before)
+        changed = {month for month in before.keys() | after.keys() if before.get(month) != after.get(month)}
+        remember_months(registry, stage, after, changed - behind, now=now)
 
 
 def _queued(
@@ -108,7 +120,7 @@ def _queued(
 
 def work_at_hand(lake: Lake, registry: Registry) -> str | None:
     """Return what names the months that `reflect` or `propose` would look at, None where there are none."""
-    marks = _marks(lake)
+    marks = marks_of(lake)
     months = {stage: sorted(changed_months(registry, stage, marks)) for stage in (REFLECT_STAGE, PROPOSE_STAGE)}
     if not any(months.values()):
         return None

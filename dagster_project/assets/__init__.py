@@ -6,7 +6,7 @@ dbt's models bring their own groups: staging, intermediate and marts.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagster_project.assets import events, execution, learning, marts, registry, telemetry
+from dagster_project.assets import events, execution, learning, marts, registry, retention, telemetry
 
 GROUPS: Mapping[str, Sequence[Any]] = {
     "registry": [registry.registry_pack, registry.registry_mirror, registry.hot_window],
@@ -14,6 +14,7 @@ GROUPS: Mapping[str, Sequence[Any]] = {
     "runs": [execution.event_log, execution.execution, telemetry.telemetry_lake],
     "learning": [learning.reflection_log, learning.publication_queue],
     "serving": [marts.warehouse, marts.dashboard],
+    "retention": [retention.purge_receipt],
 }
 
 DBT = [marts.dbt_models]

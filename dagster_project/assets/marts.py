@@ -11,13 +11,13 @@ from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
 from dagster_project.partitions import MONTHLY, ONE_RUN, months_of, partition_keys
 from dagster_project.platform import Platform
+from dagster_project.purging import SERVED_SCHEMAS
 from lake.tables import DERIVED, MIRRORED
 from lake.transform import BuildResult, Transformation, TransformFailed, build_lock, changed_months, ensure_manifest
 from lake.warehouse import publish, row_counts
 
 log = logging.getLogger("rwcm.marts")
 
-SERVED_SCHEMAS = ("marts",)
 _MIRRORED = {spec.name for spec in (*MIRRORED, *DERIVED)}
 _LAYERS = ("staging", "intermediate", "marts")
 _FAILED = ("fail", "error")

@@ -8,13 +8,13 @@ import dagster as dg
 
 from dagster_project.metadata import column_schema, pictures
 from dagster_project.platform import Platform, why_no_hot_window
-from lake.tables import DERIVED, MIRRORED, SCHEMA_CONSUMER, WORKFLOW
+from dagster_project.purging import mirrored_frames
+from lake.tables import DERIVED, MIRRORED, WORKFLOW
 from registry.cursors import remember
 from registry.documents import Workflow
 from registry.hot_window import counts, refresh
 from registry.loader import PACK, load_pack
 from registry.objects import current_documents
-from registry.schema_check import standings_frame
 from registry.versions import BOOTSTRAP
 
 MIRROR = "mirror"
@@ -55,9 +55,7 @@ def registry_pack(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
 def registry_mirror(platform: dg.ResourceParam[Platform]) -> Iterator[dg.MaterializeResult]:
     """What is governed, and the batches with their accounting, as the lake's marts read them."""
     mark = platform.registry.mark(MIRRORED)  # before the rows: they may be copied twice, but none is missed
-    frames = {spec: platform.registry.frame(spec) for spec in MIRRORED}
-    frames[SCHEMA_CONSUMER] = standings_frame(platform.registry)
-    for spec, rows in frames.items():
+    for spec, rows in mirrored_frames(platform).items():
         metadata: dict[str, Any] = {"dagster/row_count": rows.height, "changed": platform.lake.mirror(spec, rows)}
         if spec is WORKFLOW:
             with platform.registry.read() as connection:

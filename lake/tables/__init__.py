@@ -17,7 +17,15 @@ from lake.tables.governed import (
     TRIGGER_DEF,
     WORKFLOW,
 )
-from lake.tables.logs import EVENT_BUS, EVENT_DEAD_LETTER, REFLECTION_LOG, RLM_EMBEDDING, RUN_EPISODE, STEP_RUN
+from lake.tables.logs import (
+    EVENT_BUS,
+    EVENT_DEAD_LETTER,
+    PURGE_RECEIPT,
+    REFLECTION_LOG,
+    RLM_EMBEDDING,
+    RUN_EPISODE,
+    STEP_RUN,
+)
 from lake.tables.operations import (
     ACCESS_TOKEN,
     BATCH,
@@ -25,8 +33,11 @@ from lake.tables.operations import (
     DEAD_LETTER_RESOLUTION,
     EFFECT,
     LANDING_FILE,
+    LEGAL_HOLD,
     OPEN_EPISODE,
+    OPEN_PURGE,
     OUTBOX,
+    RETAINED_DATA,
     SCHEMA_CONSUMER,
     TRIGGER_REFUSAL,
 )
@@ -70,8 +81,10 @@ OPERATIONS: tuple[TableSpec, ...] = (
     TRIGGER_REFUSAL,
     GATE_DECISION,
     PUBLICATION_REVIEW,
+    LEGAL_HOLD,
+    OPEN_PURGE,
 )
-"""What is under way: kept in the registry database; batches, decisions and work on dead letters are
+"""What is under way: kept in the registry database; batches, decisions, legal holds and work on dead letters are
 mirrored to the lake for the marts."""
 
 MIRRORED: tuple[TableSpec, ...] = (
@@ -81,11 +94,15 @@ MIRRORED: tuple[TableSpec, ...] = (
     TRIGGER_REFUSAL,
     GATE_DECISION,
     PUBLICATION_REVIEW,
+    LEGAL_HOLD,
 )
 """Registry tables whose current rows the lake holds a copy of."""
 
-DERIVED: tuple[TableSpec, ...] = (SCHEMA_CONSUMER,)
-"""What is computed from the registry and kept in the lake alone, beside the mirror."""
+DERIVED: tuple[TableSpec, ...] = (SCHEMA_CONSUMER, RETAINED_DATA)
+"""What is computed from registry and lake and kept in the lake alone, beside the mirror."""
+
+RECEIPTS: tuple[TableSpec, ...] = (PURGE_RECEIPT,)
+"""What purges leave: in the lake by month, for ever."""
 
 __all__ = [
     "ACCESS_TOKEN",
@@ -103,17 +120,22 @@ __all__ = [
     "GOVERNED",
     "HOT_WINDOW",
     "LANDING_FILE",
+    "LEGAL_HOLD",
     "LOGS",
     "MIRRORED",
     "OBJECT_VERSION",
     "ONTOLOGY_NODE",
     "OPEN_EPISODE",
+    "OPEN_PURGE",
     "OPERATIONS",
     "OUTBOX",
     "POLICY",
     "PUBLICATION_QUEUE",
     "PUBLICATION_REVIEW",
+    "PURGE_RECEIPT",
+    "RECEIPTS",
     "REFLECTION_LOG",
+    "RETAINED_DATA",
     "RLM_EMBEDDING",
     "ROLE",
     "ROLE_SKILL_MAP",

@@ -3,6 +3,7 @@
 from lake.spec import (
     APPENDED,
     GOVERNED,
+    RETENTIONS,
     TableSpec,
     bigint,
     boolean,
@@ -226,5 +227,55 @@ EFFECT = TableSpec(
         timestamp("intended_at", "When it was meant last."),
         timestamp("settled_at", "When its state became what it is; null while it is intended.", nullable=True),
         *GOVERNED,
+    ),
+)
+
+LEGAL_HOLD = TableSpec(
+    name="legal_hold",
+    description="Months that no purge may touch, with the reason; a released hold stays as a record.",
+    grain="one row per hold",
+    key=("hold_id",),
+    indexes=(("table_name", "first_month"),),
+    columns=(
+        identifier("hold_id", "Id of the hold."),
+        text("table_name", "Table that is held; * for all, `landing` for raw files.", length=64),
+        day("first_month", "First month that is held."),
+        day("last_month", "Last month that is held."),
+        text("reason", "Why, such as the case number.", length=1024),
+        timestamp("released_at", "When it was released; null while it holds.", nullable=True),
+        identifier("released_by", "Who released it.", nullable=True),
+        text("release_reason", "Why it was released.", length=1024, nullable=True),
+        *GOVERNED,
+    ),
+)
+
+OPEN_PURGE = TableSpec(
+    name="open_purge",
+    description="Purges that have begun and left no receipt yet: written before anything is deleted.",
+    grain="one row per table, class of retention and month that is being purged",
+    key=("table_name", "retention", "about_month"),
+    columns=(
+        text("table_name", "Table that is purged.", length=64),
+        text("retention", "Class of retention.", length=16, enum=RETENTIONS),
+        day("about_month", "Month that is purged."),
+        json_text("receipt", "The receipt that it will leave."),
+        text("fingerprint", "State of the month before anything was deleted.", length=64),
+        *APPENDED,
+    ),
+)
+
+RETAINED_DATA = TableSpec(
+    name="retained_data",
+    description="What the home holds, by class of retention; made anew with the registry's mirror.",
+    grain="one row per table, class of retention, month and, of personal data, day of recording",
+    key=("table_name", "retention", "month_on", "recorded_on"),
+    columns=(
+        text("table_name", "Table; `landing` for raw files.", length=64),
+        text("retention", "Class of retention.", length=16, enum=RETENTIONS),
+        day("month_on", "Month of the table."),
+        day("recorded_on", "Day that the clock runs from: of a month's newest row, or of the personal data."),
+        day("oldest_on", "Day of the oldest row."),
+        bigint("rows", "Rows that hold something to purge, or files of the landing zone."),
+        text("fingerprint", "Changes with the month's files.", length=64),
     ),
 )

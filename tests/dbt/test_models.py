@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lake.months import month_of
+from lake.retention import Decision
 from lake.tables import (
     BATCH,
     DEAD_LETTER_RESOLUTION,
@@ -190,7 +191,7 @@ def test_the_published_marts_open_without_an_extension(history: Any, tmp_path: P
     with read(tmp_path / "served.duckdb") as connection:
         for table, rows in counts.items():
             assert len(connection.execute(f"select * from {table}").fetchall()) == rows
-    assert len(counts) == 9
+    assert len(counts) == 10
 
 
 def test_operations_are_told_as_they_are(world: Any) -> None:
@@ -285,6 +286,7 @@ def test_the_formulas_hold_in_dbt_s_own_unit_tests(world: Any) -> None:
 
     told = {result.node.name for result in results if result.node.resource_type == "unit_test"}
     assert told == {
+        "a_limit_ends_by_the_day_and_holds_and_minima_keep",
         "a_consumer_breaks_where_it_cannot_read_or_does_not_listen",
         "a_variant_keeps_the_order_of_the_log_and_its_ties",
         "accounting_closes_when_every_record_is_one_of_three",
@@ -363,7 +365,7 @@ def test_a_monthly_filter_is_no_dead_code(models: dict[str, dict[str, Any]]) -> 
 def test_marts_are_tables_under_contract(models: dict[str, dict[str, Any]]) -> None:
     """BI would need extensions, and would learn of a changed column from its users."""
     marts = {name: model for name, model in models.items() if model["schema"] == "marts"}
-    assert len(marts) == 9
+    assert len(marts) == 10
     for name, model in marts.items():
         assert model["config"]["materialized"] in {"table", "incremental"}, name
         assert model["contract"]["enforced"], name
@@ -384,12 +386,14 @@ def is_undocumented(macro: dict[str, Any]) -> bool:
 def test_accepted_values_are_those_that_the_tables_state(manifest: dict[str, Any]) -> None:
     """A new outcome would be refused by a test that nobody thought of."""
     tables = {"mv_step_telemetry": STEP_RUN, "ingest_accounting": BATCH, "proposal": PUBLICATION_QUEUE}
+    planned = {"decision": tuple(Decision), "retention": ("events", "telemetry", "pii")}
     nodes = manifest["nodes"].values()
     tests = [node for node in nodes if (node.get("test_metadata") or {}).get("name") == "accepted_values"]
-    assert len(tests) == len(tables)
+    assert len(tests) == len(tables) + len(planned)
     for test in tests:
-        table = tables[test["attached_node"].rsplit(".", 1)[-1]]
-        assert tuple(test["test_metadata"]["kwargs"]["values"]) == table.column(test["column_name"]).enum
+        model, column = test["attached_node"].rsplit(".", 1)[-1], test["column_name"]
+        stated = planned[column] if model == "purge_candidates" else tables[model].column(column).enum
+        assert tuple(test["test_metadata"]["kwargs"]["values"]) == stated
 
 
 def test_shared_models_speak_no_dialect(models: dict[str, dict[str, Any]]) -> None:

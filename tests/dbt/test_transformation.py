@@ -55,6 +55,7 @@ def test_an_empty_lake_builds_empty_marts(world: Any) -> None:
             "ingest_accounting",
             "mv_step_telemetry",
             "proposal",
+            "purge_candidates",
             "schema_consumer_matrix",
             "trigger_refusal_reason",
             "workflow_kpi_monthly",

@@ -1,6 +1,7 @@
 """The door: what keeps its schema's promise goes in verbatim, all else is refused with rule and path and no value."""
 
 import json
+import pickle
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -162,6 +163,22 @@ def test_live_events_lie_between_the_first_month_and_one_day_ahead(produced_at: 
     assert isinstance(verdict, Accepted) == is_accepted
     if isinstance(verdict, Refused):
         assert (verdict.rule, verdict.path) == ("time_out_of_range", "/produced_at")
+
+
+def test_an_event_of_a_purged_month_is_refused_to_the_second() -> None:
+    """What was purged cannot be compared with: an event of it that is sent again would run again."""
+    topics = {name: Topic({version: schema}) for name, (version, schema) in SCHEMAS.items()}
+    made = Door(topics, redactor=REDACTOR, first_month=date(2000, 1, 1), purged=[date(2024, 3, 1)])
+    for door_ in (made, pickle.loads(pickle.dumps(made))):
+        for produced_at, rule in (
+            ("2024-02-29T23:59:59.999999Z", None),
+            ("2024-03-01T00:00:00Z", "month_purged"),
+            ("2024-03-31T23:59:59.999999Z", "month_purged"),
+            ("2024-04-01T00:30:00+01:00", "month_purged"),
+            ("2024-04-01T00:00:00Z", None),
+        ):
+            verdict = door_.check(Record(0, line(record(produced_at=produced_at))), received_at=RECEIVED_AT)
+            assert (verdict.rule if isinstance(verdict, Refused) else None) == rule, produced_at
 
 
 def test_the_first_month_of_live_events_can_be_set() -> None:

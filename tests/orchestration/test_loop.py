@@ -105,6 +105,11 @@ def test_each_retention_limit_has_candidates(world: Home) -> None:
         for days in (180, 365, 400):
             assert (recorded < now - timedelta(days=days)).any(), (spec.name, days)
         assert (recorded > now - timedelta(days=180)).any()
+    assert served(world, "select distinct retention, limit_days from marts.purge_candidates order by 2") == [
+        ("pii", 180),
+        ("telemetry", 365),
+        ("events", 400),
+    ]
 
 
 def test_the_proposals_name_the_vendors_that_over_bill(world: Home) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from lake.home import Home
+from lake.retention import ERASED
 from lake.store import Lake
 from lake.tables import STEP_RUN
 from registry.database import Registry
@@ -114,6 +115,13 @@ def test_a_day_that_lost_its_rows_goes(store: Store) -> None:
     assert list(store.export()) == ["yyyy=2025/mm=03/dd=02"]
     DeltaTable(str(store.lake.path(STEP_RUN))).delete("step_run_id = 'b'")
     assert store.export() == {}
+
+
+def test_a_row_whose_telemetry_was_purged_is_in_no_file(store: Store) -> None:
+    """The files would say for ever that there was something, or keep a day that a purge emptied."""
+    store.append(("a", MIDNIGHT, ERASED), ("b", MIDNIGHT + INSTANT, "{}"), ("c", MIDNIGHT + timedelta(days=1), ERASED))
+    ((day, lines),) = store.export().items()
+    assert (day, [json.loads(line)["step_run_id"] for line in lines]) == ("yyyy=2025/mm=03/dd=01", ["b"])
 
 
 def test_the_files_of_the_small_world_hold_every_step_run_in_its_registered_shape(world: Home, tmp_path: Path) -> None:

@@ -5,7 +5,11 @@ select
     produced_at,
     producer_id,
     case
-        when topic in ('registry.changed', 'access.denied', 'access.token') then payload
+        when
+            topic in (
+                'registry.changed', 'access.denied', 'access.token', 'retention.hold', 'retention.purged'
+            )
+            then payload
     end as audit,
     content_hash,
     batch_id,
