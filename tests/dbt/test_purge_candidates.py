@@ -31,11 +31,11 @@ def test_the_mart_says_what_the_plan_says(world: Any, seed: int) -> None:
         scope = chance.choice(["data", "compliance"])
         ends = datetime(2020, 1, 1, tzinfo=UTC) if not holds else None
         known = {"policy_id": f"P-{number}", "precedence": rank, "scope": scope, "effective_to": ends}
-        policies.append(world.row(POLICY, **known, spec=json.dumps(spec)))
+        policies.append(world.row(POLICY, **known) | {"spec": json.dumps(spec)})
         for retention in CLASSES if holds else ():
             longest, shortest = (spec[name].get(retention) for name in ("retention_days", "min_days"))
             rules.append(Rule(f"P-{number}", rank, retention, longest, shortest))
-    world.mirror(POLICY, *policies, world.row(POLICY, policy_id="other", scope="security", spec='{"tokens": 1}'))
+    world.mirror(POLICY, *policies, world.row(POLICY, policy_id="other", scope="security"))
     rows, held = [], []
     for table, retention in (("event_bus", "events"), ("step_run", "telemetry"), ("step_run", "pii")):
         for month in (date(2024, number, 1) for number in range(1, 7)):
