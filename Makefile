@@ -53,6 +53,7 @@ test: check ## check, then run every test
 bench: setup ## print speed as ratios against a limit, in one run
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.registry
+	$(BIN)/python -m benchmarks.effects
 
 upgrade: ## renew constraints.txt from the ranges of pyproject.toml
 	rm -rf $(VENV)

@@ -69,7 +69,7 @@ UNCERTAIN = frozenset({ErrorCode.TIMEOUT, ErrorCode.REMOTE_FAULT, ErrorCode.SKIL
 """Failures after which nobody here knows whether an effect has happened; all others are the other side's answer."""
 
 EFFECT_RESOLVED = "effect.resolved"
-"""Topic of the event by which a person says what became of an effect; its member `effect_key` names it."""
+"""Topic of the event by which a person says what became of an effect; its member `key` names it."""
 
 RESULT_SCHEMA = pl.Schema(
     {

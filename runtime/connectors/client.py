@@ -6,6 +6,7 @@ answers, which could unpack to any size. aiohttp is imported when the first requ
 
 import asyncio
 import os
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ IN_FLIGHT = 200
 
 CONNECT_S = 10.0
 MAX_REDIRECTS = 5
+_ORIGIN = re.compile(r"[^:/?#]+://[^/?#\\]*")
 _KEEPS_METHOD = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303}) | _KEEPS_METHOD
 
@@ -101,21 +103,57 @@ class HttpClient:
         self._sessions = {}
 
     async def _send_all(self, requests: Sequence[Request], egress: Egress) -> list[Answer]:
-        return await asyncio.gather(*(self._send(request, egress) for request in requests))
+        answers: list[Answer | None] = [None] * len(requests)
+        waiting = iter(enumerate(requests))
+        sending = _Sending(self, egress)
 
-    async def _send(self, request: Request, egress: Egress) -> Answer:
-        assert self._room is not None
-        async with self._room:
-            start = time.monotonic()
-            status, body, error, message = await self._judged(request, egress)
-            return Answer(round((time.monotonic() - start) * 1000), status, body, error, message)
+        async def work() -> None:
+            assert self._room is not None
+            for place, request in waiting:
+                async with self._room:
+                    answers[place] = await sending.answer(request)
 
-    async def _judged(self, request: Request, egress: Egress) -> tuple[int | None, bytes | None, ErrorCode | None, str]:
+        await asyncio.gather(*(work() for _ in range(min(self._in_flight, len(requests)))))
+        return [answer for answer in answers if answer is not None]
+
+    def session(self, egress: Egress, link: str | None, is_repeatable: bool) -> "aiohttp.ClientSession":
+        """Return the session for a way out: a connection of one is never used for another."""
+        import aiohttp
+
+        key = (egress, link, is_repeatable)
+        if key not in self._sessions:
+            checked = _checked(aiohttp.ThreadedResolver(), egress, link)
+            connector = aiohttp.TCPConnector(limit=self._in_flight, resolver=checked, force_close=not is_repeatable)
+            self._sessions[key] = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "rwcm"},
+            )
+        return self._sessions[key]
+
+
+class _Sending:
+    """Requests that are sent together: what holds for many of them is found once."""
+
+    def __init__(self, client: HttpClient, egress: Egress) -> None:
+        self._client = client
+        self._egress = egress
+        self._sessions: dict[tuple[str | None, bool], aiohttp.ClientSession] = {}
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._checked: set[tuple[str | None, str]] = set()
+
+    async def answer(self, request: Request) -> Answer:
+        start = time.monotonic()
+        status, body, error, message = await self._judged(request)
+        return Answer(round((time.monotonic() - start) * 1000), status, body, error, message)
+
+    async def _judged(self, request: Request) -> tuple[int | None, bytes | None, ErrorCode | None, str]:
         """Return status, body, code and message of a request: whether it certainly was not read decides the code."""
         import aiohttp
 
         try:
-            status, body = await self._exchange(request, egress)
+            status, body = await self._exchange(request)
         except EgressDenied as fault:
             return None, None, ErrorCode.EGRESS_DENIED, str(fault)
         except _TooLarge as fault:
@@ -126,25 +164,22 @@ class HttpClient:
             return None, None, ErrorCode.CONNECTIVITY, f"no connection was made: {type(fault).__name__}"
         except TimeoutError:
             return None, None, ErrorCode.TIMEOUT, f"no answer came within {request.timeout_s:g} s"
-        except aiohttp.InvalidURL:
+        except (aiohttp.InvalidURL, UnicodeError):
             return None, None, ErrorCode.BAD_INPUT, "the arguments make no URL"
         except (aiohttp.ClientError, OSError) as fault:
             return None, None, ErrorCode.REMOTE_FAULT, f"the connection broke off: {type(fault).__name__}"
         return status, body, None, ""
 
-    async def _exchange(self, request: Request, egress: Egress) -> tuple[int, bytes]:
+    async def _exchange(self, request: Request) -> tuple[int, bytes]:
         """Return status and body of the answer, at the end of a chain of allowed redirects."""
-        import aiohttp
-
         for _ in range(MAX_REDIRECTS + 1):
-            egress.check_url(request.url, link=request.link)
-            timeout = aiohttp.ClientTimeout(total=request.timeout_s, sock_connect=min(CONNECT_S, request.timeout_s))
-            async with self._session(request, egress).request(
+            self._check(request)
+            async with self._session(request).request(
                 request.method,
                 request.url,
                 data=request.body,
                 headers=request.headers,
-                timeout=timeout,
+                timeout=self._timeout(request.timeout_s),
                 allow_redirects=False,
             ) as response:
                 if response.status not in _REDIRECTS or "Location" not in response.headers:
@@ -153,24 +188,25 @@ class HttpClient:
                 response.close()
         raise _Refused(f"it was redirected more than {MAX_REDIRECTS} times; bind the address that answers")
 
-    def _session(self, request: Request, egress: Egress) -> "aiohttp.ClientSession":
-        """Return the session for a way out: a connection of one is never used for another."""
+    def _check(self, request: Request) -> None:
+        origin = _ORIGIN.match(request.url)
+        place = (request.link, origin[0] if origin else request.url)
+        if place not in self._checked:
+            self._egress.check_url(place[1], link=request.link)
+            self._checked.add(place)
+
+    def _session(self, request: Request) -> "aiohttp.ClientSession":
+        key = (request.link, request.is_repeatable)
+        if key not in self._sessions:
+            self._sessions[key] = self._client.session(self._egress, *key)
+        return self._sessions[key]
+
+    def _timeout(self, seconds: float) -> "aiohttp.ClientTimeout":
         import aiohttp
 
-        key = (egress, request.link, request.is_repeatable)
-        if key not in self._sessions:
-            resolver = aiohttp.ThreadedResolver()
-            checked = _checked(resolver, egress, request.link)
-            connector = aiohttp.TCPConnector(
-                limit=self._in_flight, resolver=checked, force_close=not request.is_repeatable
-            )
-            self._sessions[key] = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "rwcm"},
-            )
-        return self._sessions[key]
+        if seconds not in self._timeouts:
+            self._timeouts[seconds] = aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT_S, seconds))
+        return self._timeouts[seconds]
 
 
 class _TooLarge(Exception):
