@@ -8,6 +8,8 @@ import click
 
 from app.commands.database import database, ddl
 from app.commands.dead_letters import dead_letters
+from app.commands.effects import effects
+from app.commands.handoffs import handoffs
 from app.commands.registry import registry
 from app.commands.retention import retention
 from app.commands.schemas import schemas
@@ -117,6 +119,8 @@ main.add_command(ddl)
 main.add_command(registry)
 main.add_command(retention)
 main.add_command(dead_letters)
+main.add_command(effects)
+main.add_command(handoffs)
 main.add_command(schemas)
 main.add_command(serve)
 main.add_command(token)

@@ -20,8 +20,18 @@ ACCESS_DENIED = "access.denied"
 TOKEN_CHANGED = "access.token"  # noqa: S105 - a topic
 HOLD_CHANGED = "retention.hold"
 PURGED = "retention.purged"
-AUDIT_TOPICS = (REGISTRY_CHANGED, ACCESS_DENIED, TOKEN_CHANGED, HOLD_CHANGED, PURGED)
-"""Topics that say who changed what, who was refused, who was given a token, who held what, and who purged what."""
+EFFECT_RESOLVED = "effect.resolved"
+HANDOFF_CHANGED = "handoff.changed"
+AUDIT_TOPICS = (
+    REGISTRY_CHANGED,
+    ACCESS_DENIED,
+    TOKEN_CHANGED,
+    HOLD_CHANGED,
+    PURGED,
+    EFFECT_RESOLVED,
+    HANDOFF_CHANGED,
+)
+"""Topics that say who changed what, was refused or given a token, held or purged data, or decided what waited."""
 
 PROPOSED = "reflection.proposed"
 POLICY_UPDATED = "policy.updated"

@@ -24,6 +24,7 @@ never widens what the role may.
 | decide | publication_queue | acts for a mandatory reviewer, and did not propose it |
 | purge | policy | acts for its owner |
 | hold | policy | acts for its owner, or for a role that its `legal_hold_roles` list |
+| decide | handoff | a person who acts for the role that it belongs to |
 
 *Publishers of a kind* are the roles that the security policies in force list under `publishers`. Where several policies
 name a kind, those of the highest precedence hold, and of equals only the roles that all of them list. *Mandatory
@@ -47,6 +48,9 @@ Action = Literal["run", "propose", "publish", "decide", "purge", "hold"]
 
 LEVELS = ROLE_SKILL_MAP.column("permission").enum
 """What a role may do with a skill, each including those before it."""
+
+HANDOFF = "handoff"
+"""Kind of what waits for a person's decision; it is no governed object, and an episode holds it."""
 
 _PRECEDENCE = POLICY.column("precedence").enum
 
@@ -211,8 +215,14 @@ class Permissions:
         return f"it needs {listed}"
 
     def _decide(self, principal: Principal, role_id: str, target: Target) -> str | None:
+        if target.object_type == HANDOFF:
+            if principal.subject_type != "person":
+                return "it was handed to a person; act with the token of one"
+            if self._answers_for(role_id, target):
+                return None
+            return f"it needs the role {target.owner} or one above it"
         if target.object_type != "publication_queue" or not target.exists:
-            return "only what stands in the publication queue is decided"
+            return "only handoffs and what stands in the publication queue are decided"
         if target.proposed_by == principal.subject_id:
             return "nobody decides what they proposed; the supervisor of the reviewer stands in"
         if self._acts_for_any(role_id, self.reviewers):

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import polars as pl
 
 from registry.documents import RuntimeBinding
+from registry.outbox import EFFECT_RESOLVED as EFFECT_RESOLVED  # what episodes wait for is said by whoever announces it
 from runtime.documents import Column
 
 Known = Callable[..., Column]
@@ -67,9 +68,6 @@ NOT_DONE = frozenset(
 
 UNCERTAIN = frozenset({ErrorCode.TIMEOUT, ErrorCode.REMOTE_FAULT, ErrorCode.SKILL_FAULT, ErrorCode.EFFECT_UNKNOWN})
 """Failures after which nobody here knows whether an effect has happened; all others are the other side's answer."""
-
-EFFECT_RESOLVED = "effect.resolved"
-"""Topic of the event by which a person says what became of an effect; its member `key` names it."""
 
 RESULT_SCHEMA = pl.Schema(
     {
@@ -160,8 +158,8 @@ class Effects(Protocol):
 
         A key that is done comes back as it was recorded. A transient failure may be tried again under the same keys.
         A row with `EFFECT_UNKNOWN` waits for a person: its episode is kept open until an event of the topic
-        `EFFECT_RESOLVED` carries its key, one that was produced after the episode was put down; then the same call is
-        made again and gives what was decided.
+        `effect.resolved`, produced after the episode was put down, has its key as the member `key`; then the same call
+        is made again and gives what was decided.
         """
         ...
 

@@ -279,3 +279,23 @@ RETAINED_DATA = TableSpec(
         text("fingerprint", "Changes with the month's files.", length=64),
     ),
 )
+
+HANDOFF_ACTION = TableSpec(
+    name="handoff_action",
+    description="What was done about handoffs that wait for a person; one without a row is as its step left it.",
+    grain="one row per action on a handoff",
+    key=("handoff_id", "seq"),
+    indexes=(("episode_id",),),
+    columns=(
+        identifier("handoff_id", "The handoff: an episode's wait at a step since a moment."),
+        integer("seq", "Place of the action among those on the handoff, from 1."),
+        identifier("episode_id", "Episode that waits."),
+        identifier("step_id", "Step that handed it off."),
+        text("action", "What was done.", length=16, enum=("reassigned", "decided")),
+        identifier("owner_role_id", "Role that the handoff belongs to from then on.", references="role.role_id"),
+        text("decision", "What was decided.", length=16, enum=("approved", "rejected"), nullable=True),
+        identifier("event_id", "Event that carries the decision to the episode.", nullable=True),
+        text("reason", "Why, in the words of who did it.", length=1024, nullable=True),
+        *APPENDED,
+    ),
+)

@@ -5,7 +5,6 @@ episode, which performs the effect's key again and gets what was decided.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,11 +17,10 @@ from guard.secrets import find_secrets
 from lake.tables import EFFECT
 from registry.access import check_permission, recorded_denials
 from registry.database import TABLES, Registry
-from registry.objects import NotRegistered
-from registry.outbox import announce
+from registry.outbox import EFFECT_RESOLVED, announce
 from registry.permissions import Principal
 from runtime.effects.records import State
-from runtime.protocol import EFFECT_RESOLVED, RESULT_SCHEMA, ErrorCode
+from runtime.protocol import RESULT_SCHEMA, ErrorCode
 
 _MIN_PREFIX = 4
 
@@ -140,7 +138,9 @@ def resolve_effect(
             topic=EFFECT_RESOLVED,
             payload={
                 "key": effect.effect_key,
-                "decision": decision.value,
+                "change": decision.value,
+                "object_type": EFFECT.name,
+                "object_id": effect.effect_key,
                 "episode_id": effect.episode_id,
                 "step_id": effect.step_id,
                 "skill_id": effect.skill_id,
@@ -186,7 +186,7 @@ def _object(output: str) -> str:
     return canonical(value)
 
 
-def _listed(row: Mapping[str, Any]) -> ListedEffect:
+def _listed(row: sa.RowMapping) -> ListedEffect:
     result = dict(zip(RESULT_SCHEMA, json.loads(row["result"]), strict=True)) if row["result"] else {}
     output = result.get("output")
     return ListedEffect(

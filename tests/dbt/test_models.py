@@ -242,6 +242,14 @@ def test_the_audit_trail_tells_every_audit_event_and_no_other(world: Any) -> Non
         },
         "access.denied": {"subject_id": "u-2", "action": "publish", "object_type": "role", "object_id": "R"},
         "access.token": {"actor": "operator:root", "change": "revoked", "token_id": "TK-1", "subject_id": "Jos\u00e9"},
+        "effect.resolved": {
+            "actor": "u-3",
+            "change": "done",
+            "object_type": "effect",
+            "object_id": "k/1",
+            "key": "k/1",
+        },
+        "handoff.changed": {"actor": "u-4", "change": "reassigned", "object_type": "handoff", "object_id": "H"},
         "ap.invoice.received": {"actor": "nobody", "sender": "secret@example.com"},
     }
     world.append(
@@ -259,6 +267,8 @@ def test_the_audit_trail_tells_every_audit_event_and_no_other(world: Any) -> Non
         ("registry.changed", at(1), "u-1", "initial", False, "role", "R", None),
         ("access.denied", at(2), "u-2", "publish", True, "role", "R", None),
         ("access.token", at(3), "operator:root", "revoked", False, "access_token", "TK-1", "José"),
+        ("effect.resolved", at(4), "u-3", "done", False, "effect", "k/1", None),
+        ("handoff.changed", at(5), "u-4", "reassigned", False, "handoff", "H", None),
     ]
 
 

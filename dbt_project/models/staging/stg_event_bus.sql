@@ -7,7 +7,8 @@ select
     case
         when
             topic in (
-                'registry.changed', 'access.denied', 'access.token', 'retention.hold', 'retention.purged'
+                'registry.changed', 'access.denied', 'access.token', 'retention.hold', 'retention.purged',
+                'effect.resolved', 'handoff.changed'
             )
             then payload
     end as audit,
