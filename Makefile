@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-bench
 LOG ?=
 EVENTS ?= 20000
 SEED ?= 7
@@ -50,10 +51,17 @@ format: setup ## format Python and SQL
 test: check ## check, then run every test
 	$(BIN)/python -m pytest -n 2
 
-bench: setup ## print speed as ratios against a limit, in one run
+bench: setup $(PEERS)/.installed ## print speed as ratios against a limit, in one run
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.ingestion
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.registry
 	$(BIN)/python -m benchmarks.effects
+
+$(PEERS)/.installed: benchmarks/constraints.txt
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@PIP_CONSTRAINT=$(CURDIR)/benchmarks/constraints.txt $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check 'dlt[filesystem,deltalake]' orjson
+	@touch $@
 
 upgrade: ## renew constraints.txt from the ranges of pyproject.toml
 	rm -rf $(VENV)
@@ -63,4 +71,4 @@ upgrade: ## renew constraints.txt from the ranges of pyproject.toml
 	mv constraints.new constraints.txt
 
 clean: ## delete .venv and caches; state in var/ stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dbt_project/target
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache dbt_project/target
