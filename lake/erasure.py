@@ -16,7 +16,7 @@ from deltalake import CommitProperties, DeltaTable
 from lake.months import Month
 from lake.retention import ERASED, HOLDINGS, Candidate, Holding, Retained
 from lake.spec import MONTH, Kind, Retention
-from lake.store import WRITER, Lake
+from lake.store import Lake, writer
 from lake.tables import STEP_RUN
 
 _NEWEST, _OLDEST = "max.created_at", "min.created_at"
@@ -62,7 +62,7 @@ def remove(lake: Lake, holding: Holding, candidate: Candidate, *, reasons: Mappi
             table.update(
                 updates=_erased(holding),
                 predicate=f"{of_month} AND {is_past} AND ({_holds(holding)})",
-                writer_properties=WRITER,
+                writer_properties=writer(holding.spec),
                 commit_properties=because,
             )
 

@@ -91,6 +91,8 @@ class Column:
     pii: bool = False
     dimension: int | None = None
     """How many numbers a vector has."""
+    is_distinct: bool = False
+    """Whether nearly every row holds a value of its own, so that files keep no dictionary of them."""
 
     def __post_init__(self) -> None:
         if (self.kind is Kind.VECTOR) != (self.dimension is not None):
