@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 import polars as pl
 
 from guard.identity import name_uuid
-from ingest.contracts import Unknown, UnknownMembers
+from ingest.contracts import Unknown
 from ingest.judging import Judged
 from ingest.landing import LandedFile
+from ingest.unknown import UnknownMembers
 from ingest.validation import Accepted, Refused, conflict
 from lake.months import Month
 from lake.spec import MONTH, TableSpec
@@ -144,8 +145,10 @@ class Committer:
             self._append(EVENT_DEAD_LETTER, _letter_rows(self._fresh_letters(letters + conflicts)))
 
     def _append(self, spec: TableSpec, rows: pl.DataFrame) -> None:
+        """Append rows whose keys were looked for under the lock that is still held."""
         rows = rows.with_columns(batch_id=pl.lit(self._batch_id), created_by=pl.lit(INGESTER))
-        appended = self._lake.append(spec, rows.select(column.name for column in spec.columns), batch_id=self._batch_id)
+        rows = rows.select(column.name for column in spec.columns)
+        appended = self._lake.append(spec, rows, batch_id=self._batch_id, is_new=True)
         self.rows[spec.name].update(appended.rows_by_month)
 
     def _unsettled(self, events: pl.DataFrame) -> pl.DataFrame:

@@ -8,10 +8,11 @@ for anything else it returns None and the caller asks them.
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import orjson
+from msgspec import Meta
 
 _MAX_BRACKETS = 200
 """A record with fewer brackets is not nested deeper than `guard.canonical` goes."""
@@ -24,14 +25,17 @@ _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,9})\.[0-9]{1,6}").fullmatch
 
 
 class Fields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The members of a native record, the payload as it is written."""
+    """The members of a native record, the payload as it is written.
 
-    event_id: str
+    What breaks a bound is not read, and then held against the envelope's schema, which says so.
+    """
+
+    event_id: Annotated[str, Meta(min_length=1, max_length=64)]
     topic: str
     payload: msgspec.Raw
-    produced_at: str
-    producer_id: str
-    schema_version: int | None = None
+    produced_at: Annotated[str, Meta(max_length=64)]
+    producer_id: Annotated[str, Meta(min_length=1, max_length=512)]
+    schema_version: Annotated[int, Meta(ge=1, le=2147483647)] | None = None
 
 
 class Plain(msgspec.Struct, gc=False):
@@ -42,24 +46,27 @@ class Plain(msgspec.Struct, gc=False):
     canonical: bytes
 
 
-class _NotPlain(Exception):
+class NotPlain(Exception):
     """A number whose canonical form is not its own text."""
 
 
-def _number(text: str) -> Decimal:
+def number(text: str) -> Decimal:
     """Return a number with a fraction so that `str` of it is canonical, which holds for short ones."""
     if not _PLAIN_NUMBER(text):
-        raise _NotPlain
-    number = Decimal(text.rstrip("0").rstrip("."))
+        raise NotPlain
+    value = Decimal(text.rstrip("0").rstrip("."))
     # Below 1e-6 there is an exponent, and zero has no sign.
-    if number.adjusted() >= -6 and number:
-        return number
-    raise _NotPlain
+    if value.adjusted() >= -6 and value:
+        return value
+    raise NotPlain
 
 
-_fields = msgspec.json.Decoder(Fields).decode
-_value = msgspec.json.Decoder(float_hook=_number).decode
-_with_decimals = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NotPlain)
+"""What reading raises where a record is not plain."""
+
+read_fields = msgspec.json.Decoder(Fields).decode
+_value = msgspec.json.Decoder(float_hook=number).decode
+write = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode
 
 
 def write_plain(value: Any) -> bytes | None:
@@ -67,42 +74,53 @@ def write_plain(value: Any) -> bytes | None:
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # a Decimal, or an integer beyond 64 bits, which may be written with an exponent
-        text = _with_decimals(value)
-        if _LONG_INTEGER.search(text):
-            return None
-    return text if text.isascii() or not _BEYOND_BASIC.search(text) else None
+        text = write(value)
+        return text if is_canonical(text) else None
+    return text if _keeps_order(text) else None
 
 
 def read_plain(raw: bytes) -> Plain | None:
-    r"""Return the native record that `raw` is, or None if it is none or only `guard.canonical` can tell.
+    """Return the native record that `raw` is, or None if it is none or only `guard.canonical` can tell."""
+    try:
+        fields = read_fields(raw)
+        payload = _value(fields.payload)
+    except UNREADABLE:
+        return None
+    if type(payload) is not dict or not is_shallow(raw):
+        return None
+    text = write_plain(payload)
+    return Plain(fields, payload, text) if text is not None and has_plain_keys(raw, fields, text) else None
+
+
+def is_shallow(raw: bytes) -> bool:
+    """Return whether a record is surely nested no deeper than `guard.canonical` goes."""
+    return len(raw) < 2 * _MAX_BRACKETS or raw.count(b"[") + raw.count(b"{") < _MAX_BRACKETS
+
+
+def is_canonical(text: bytes) -> bool:
+    """Return whether what `write` wrote is surely canonical: no integer with an exponent, keys in order."""
+    return not _LONG_INTEGER.search(text) and _keeps_order(text)
+
+
+def _keeps_order(text: bytes) -> bool:
+    return text.isascii() or not _BEYOND_BASIC.search(text)
+
+
+def has_plain_keys(raw: bytes, fields: Fields, text: bytes) -> bool:
+    r"""Return whether no key stands twice in a record, and nothing is hidden in it, given its payload as it is written.
 
     No key stands twice if there are as many colons in `raw` as in what was read: a key that is dropped takes its colon
     along, and every other colon, in a string or behind a key, is there in both. Only `\u003a` would be one more, and
     `\u` may hide characters that text must not have, so a record with `\u` is not plain.
     """
-    if b"\\" in raw and b"\\u" in raw:
-        return None
-    try:
-        fields = _fields(raw)
-        payload = _value(fields.payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _NotPlain):
-        return None
-    if type(payload) is not dict or (len(raw) >= 2 * _MAX_BRACKETS and _brackets(raw) >= _MAX_BRACKETS):
-        return None
-    text = write_plain(payload)
-    if text is None:
-        return None
-    members = 5 if fields.schema_version is None else 6
+    if b"\\u" in raw:
+        return False
     colons = (
-        members
+        (5 if fields.schema_version is None else 6)
         + text.count(b":")
         + fields.event_id.count(":")
         + fields.topic.count(":")
         + fields.produced_at.count(":")
         + fields.producer_id.count(":")
     )
-    return Plain(fields, payload, text) if raw.count(b":") == colons else None
-
-
-def _brackets(raw: bytes) -> int:
-    return raw.count(b"[") + raw.count(b"{")
+    return raw.count(b":") == colons

@@ -8,10 +8,13 @@ interrupted is done again under its name and adds nothing twice.
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain, count
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
@@ -29,8 +32,10 @@ from registry.database import TABLES, Registry
 
 log = logging.getLogger("rwcm.ingest")
 
-CHUNK_RECORDS = 50_000
-"""The most records that one commit appends."""
+_Chunk: TypeAlias = list[tuple[Source, Judged]]
+
+CHUNK_RECORDS = 100_000
+"""The most records that one commit appends: fewer make more files and commits, more make more memory."""
 
 CHUNK_BYTES = 64 << 20
 """Bytes of records held in memory for one commit: a small file may unpack to more than there is."""
@@ -64,15 +69,15 @@ def ingest_landing(
         LakeBusy, LakeFault: nothing of the chunk at hand was committed; calling again goes on where it stopped.
     """
     done = Ingestion()
-    with landing.lock():
+    with landing.lock(), Judges[Source](door) as judges:
         for batch_id, files in _open_batches(registry, landing):
             log.info("batch %s was interrupted: done again", batch_id[:8])
-            _run_batch(batch_id, files, landing, registry, lake, door, now, chunk, done, is_again=True)
+            _run_batch(batch_id, files, landing, registry, lake, judges, now, chunk, done, is_again=True)
         while files := landing.waiting():
             # A clock that is ahead of ours dates nothing into the future.
             files = [replace(file, received_at=min(file.received_at, now)) for file in files]
             batch_id = _name_batch(registry, files, now)
-            _run_batch(batch_id, files, landing, registry, lake, door, now, chunk, done, is_again=False)
+            _run_batch(batch_id, files, landing, registry, lake, judges, now, chunk, done, is_again=False)
         _sweep(registry, landing)
     return done
 
@@ -153,7 +158,7 @@ def _run_batch(
     landing: Landing,
     registry: Registry,
     lake: Lake,
-    door: Door,
+    judges: Judges[Source],
     now: datetime,
     chunk: int,
     done: Ingestion,
@@ -171,8 +176,8 @@ def _run_batch(
         for source in sources
         for part in read_parts(places[source.file.name], limits)
     )
-    with Judges[Source](door) as judges:
-        for judged in _chunks(judges.judge(parts), chunk):
+    with closing(_one_ahead(_chunks(judges.judge(parts), chunk))) as chunks:
+        for judged in chunks:
             committer.commit(judged)
             log.info("ingested %s records", f"{committer.read:,}")
     for file in files:
@@ -195,9 +200,9 @@ def _run_batch(
         done.rows.setdefault(table, Counter()).update(months)
 
 
-def _chunks(judged: Iterable[tuple[Source, Judged]], chunk: int) -> Iterator[list[tuple[Source, Judged]]]:
+def _chunks(judged: Iterable[tuple[Source, Judged]], chunk: int) -> Iterator[_Chunk]:
     """Yield parts together that make one commit: up to `chunk` records, fewer where they are large."""
-    held: list[tuple[Source, Judged]] = []
+    held: _Chunk = []
     records = size = 0
     for source, part in judged:
         if held and (records + part.read > chunk or size >= CHUNK_BYTES):
@@ -208,6 +213,15 @@ def _chunks(judged: Iterable[tuple[Source, Judged]], chunk: int) -> Iterator[lis
         size += part.events.nbytes
     if held:
         yield held
+
+
+def _one_ahead(chunks: Iterator[_Chunk]) -> Generator[_Chunk, None, None]:
+    """Yield chunks, each while another thread gets the next: records are judged while others are committed."""
+    with ThreadPoolExecutor(1, "ahead") as thread:
+        coming = thread.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = thread.submit(next, chunks, None)
+            yield chunk
 
 
 def _close_batch(

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,10 +20,12 @@ from operator import attrgetter
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
+from ingest.bulk import EVENTS
 from ingest.contracts import Unknown
-from ingest.records import Part
+from ingest.records import Lines, Part, Record
 from ingest.validation import Accepted, Door, Fitted, Refused
 
 log = logging.getLogger("rwcm.ingest")
@@ -34,18 +36,6 @@ ALONE = 2
 _AHEAD = 4
 """Parts per worker that are judged ahead of what is committed."""
 
-EVENTS = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("topic", pa.string()),
-        ("schema_version", pa.int32()),
-        ("payload", pa.string()),
-        ("produced_at", pa.timestamp("us", tz="UTC")),
-        ("producer_id", pa.string()),
-        ("content_hash", pa.string()),
-        ("file_offset", pa.int64()),
-    ]
-)
 K = TypeVar("K")
 
 
@@ -68,23 +58,41 @@ class Judged:
 
 def judge(door: Door, part: Part, latest: datetime) -> Judged:
     """Return what becomes of the records of a part; their times are held against `latest`."""
+    raws, offsets, record_at = _laid_out(part)
+    accepted, left = door.accept(raws, offsets, received_at=latest)
     events: list[Accepted] = []
-    offsets: list[int] = []
+    places: list[int] = []
     refused: list[tuple[int, Refused]] = []
     unknown: dict[int, tuple[Unknown, ...]] = {}
-    check = door.check
-    for record in part:
-        verdict = check(record, received_at=latest)
+    for place in left:
+        if (record := record_at(place)) is None:
+            continue
+        verdict = door.check(record, received_at=latest)
         if isinstance(verdict, Refused):
             refused.append((record.offset, verdict))
             continue
         events.append(verdict)
-        offsets.append(record.offset)
+        places.append(place)
         if isinstance(verdict, Fitted):
             unknown[record.offset] = verdict.unknown
-    columns = [pa.array(list(map(attrgetter(field.name), events)), field.type) for field in list(EVENTS)[:-1]]
-    batch = pa.RecordBatch.from_arrays([*columns, pa.array(offsets, pa.int64())], schema=EVENTS)
-    return Judged(len(events) + len(refused), batch, refused, unknown)
+    if events:
+        columns = [pa.array(list(map(attrgetter(field.name), events)), field.type) for field in list(EVENTS)[:-1]]
+        starts = pa.array([offsets[place] for place in places], pa.int64())
+        one_by_one = pa.RecordBatch.from_arrays([*columns, starts], schema=EVENTS)
+        at_once = np.delete(np.arange(len(raws)), left)
+        in_order = np.argsort(np.concatenate((at_once, places)))
+        accepted = pa.concat_batches([accepted, one_by_one]).take(pa.array(in_order))
+    return Judged(accepted.num_rows + len(refused), accepted, refused, unknown)
+
+
+def _laid_out(part: Part) -> tuple[Sequence[bytes], Sequence[int], Callable[[int], Record | None]]:
+    """Return the texts of a part, where they start, and what makes the record of one of them, None if it is blank."""
+    if isinstance(part, Lines):  # most parts are lines, and most lines need no record made of them
+        lines, starts = part.split()
+        return lines, starts, lambda place: part.record(lines[place], starts[place])
+    records = list(part)
+    raws = [b"" if record.is_text else record.raw for record in records]
+    return raws, [record.offset for record in records], records.__getitem__
 
 
 class Judges(Generic[K]):
@@ -96,6 +104,7 @@ class Judges(Generic[K]):
         self._workers: list[_Worker] = []
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._threads: ThreadPoolExecutor | None = None
+        self._seen = 0
         self._is_closing = False
 
     def __enter__(self) -> "Judges[K]":
@@ -112,8 +121,9 @@ class Judges(Generic[K]):
     def judge(self, parts: Iterable[tuple[K, Part, datetime]]) -> Iterator[tuple[K, Judged]]:
         """Yield each part's key and what became of its records."""
         ahead: deque[tuple[K, Future[Judged]]] = deque()
-        for number, (key, part, latest) in enumerate(parts):
-            if number < ALONE or self._count < 2:
+        for key, part, latest in parts:
+            self._seen += 1
+            if self._seen <= ALONE or self._count < 2:
                 yield key, judge(self._door, part, latest)
                 continue
             ahead.append((key, self._started().submit(self._hand_over, part, latest)))

@@ -7,6 +7,7 @@ and a part can be sent to another process for that.
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import IO, Protocol
 
 import msgspec
@@ -64,16 +65,22 @@ class Lines:
     block: bytes
 
     def __iter__(self) -> Iterator[Record]:
-        offset = self.start
-        for line in self.block.split(b"\n"):
-            end = offset + len(line)
-            text = (line.removeprefix(_BOM) if offset == 0 else line).strip(_BLANK)
-            if text:
-                if len(line.rstrip(b"\r")) > MAX_RECORD_BYTES:
-                    yield Record(offset, b"", "too_large")
-                else:
-                    yield Record(offset, text, is_complete=end < self.start + len(self.block))
-            offset = end + 1
+        lines, offsets = self.split()
+        return filter(None, map(self.record, lines, offsets))
+
+    def split(self) -> tuple[list[bytes], list[int]]:
+        """Return the lines, blank ones among them, and where each starts."""
+        lines = self.block.split(b"\n")
+        ends = accumulate(map(len, lines), lambda end, length: end + 1 + length, initial=self.start - 1)
+        return lines, [end + 1 for end in islice(ends, len(lines))]
+
+    def record(self, line: bytes, offset: int) -> Record | None:
+        """Return the record that a line is, None if it is blank."""
+        text = (line.removeprefix(_BOM) if offset == 0 else line).strip(_BLANK)
+        if text and len(line.rstrip(b"\r")) > MAX_RECORD_BYTES:
+            return Record(offset, b"", "too_large")
+        is_complete = offset + len(line) < self.start + len(self.block)
+        return Record(offset, text, is_complete=is_complete) if text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +155,8 @@ def lines(blocks: Iterator[bytes], limits: Limits) -> Iterator[Part]:
     start, held = 0, b""
     is_empty = True
     try:
-        for block in blocks:
-            held += block
+        for gathered in _gathered(blocks, limits):
+            held += gathered
             while cut := _end_of_part(held, limits):
                 is_empty = is_empty and not _holds_record(start, held[:cut])
                 yield Lines(start, held[:cut])
@@ -173,6 +180,29 @@ def lines(blocks: Iterator[bytes], limits: Limits) -> Iterator[Part]:
         yield Lines(start, held)
     if is_empty:
         yield Fault(0, "empty_file")
+
+
+def _gathered(blocks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
+    """Yield blocks together, as many as may make a part: looking through what is held costs, so it is not done often.
+
+    Raises:
+        Broken: that of the blocks, after all that came before it.
+    """
+    waiting: list[bytes] = []
+    size = records = 0
+    try:
+        for block in blocks:
+            waiting.append(block)
+            size += len(block)
+            records += block.count(b"\n")
+            is_long = size > _MAX_LINE_BYTES and not records
+            if size >= limits.bytes or records >= limits.records or is_long:
+                yield b"".join(waiting)
+                waiting, size, records = [], 0, 0
+    except Broken:
+        yield b"".join(waiting)
+        raise
+    yield b"".join(waiting)
 
 
 def _end_of_part(held: bytes, limits: Limits) -> int:

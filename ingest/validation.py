@@ -4,21 +4,23 @@ Nothing personal passes: what the schema marks is tokenised here, and a refusal 
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 import jsonschema_rs
 import msgspec
+import pyarrow as pa
 
 from guard.canonical import JsonFault, canonical, parse, pointer
 from guard.redaction import Redactor, field_name, shape
+from ingest.bulk import Bulk, event_hash, sender_json
 from ingest.contracts import UNKNOWN_KINDS, Member, Unknown, fit, redacted, told, without
 from ingest.decoding import Fields, read_plain, write_plain
 from ingest.envelopes import cloudevents, table
 from ingest.records import Record
+from ingest.schema_types import schema_type
 from lake.months import Month, month_of
 from registry.contracts import Contract, contract_of, is_personal, policy_tags
 
@@ -63,8 +65,6 @@ _FILE_FAULTS = {
     "bomb": "the file unpacks to two hundred times its size and more from here on; send its records in several files",
 }
 _MASK = "the value"
-_REMEMBERED = 10_000
-"""Senders whose part of the canonical JSON is kept."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII)
 _PATH, _MESSAGE = 512, 1024
 """Characters that the columns of a dead letter hold."""
@@ -180,12 +180,31 @@ class Door:
         }
         self._latest = {name: versions[max(versions)] for name, versions in self._subjects.items()}
         self._earliest = datetime(first_month.year, first_month.month, 1, tzinfo=UTC)
+        self._bulk = Bulk(
+            {
+                (name, key): (subject.version, made)
+                for name, versions in self._subjects.items()
+                for key, subject in ({None: self._latest[name]} | versions).items()
+                if name not in self._reserved and not subject.is_hidden and (made := schema_type(subject.schema))
+            },
+            redactor=redactor,
+            earliest=self._earliest,
+            purged=self._purged,
+        )
         self._decode_payload = msgspec.json.Decoder(_Payload).decode
-        self._senders: dict[tuple[str, str], bytes] = {}
 
     def __reduce__(self) -> tuple[Callable[..., "Door"], tuple[Any, ...]]:
         """Send what the door is made from: compiled schemas cannot be sent to another process."""
         return _door, self._given
+
+    def accept(
+        self, raws: Sequence[bytes], offsets: Sequence[int], *, received_at: datetime
+    ) -> tuple[pa.RecordBatch, list[int]]:
+        """Return those of some records that are accepted for being of the usual form, and the places of the others.
+
+        `check` says the same of the former, and what becomes of the latter.
+        """
+        return self._bulk.judge(raws, offsets, received_at + MAX_AHEAD)
 
     def check(self, record: Record, *, received_at: datetime) -> Accepted | Refused:
         """Return what becomes of a record that landed at `received_at`."""
@@ -239,14 +258,7 @@ class Door:
 
         What it says no to is held against `ENVELOPE` itself: an id may be blank to one of the two alone.
         """
-        return (
-            sent.topic in self._subjects
-            and 0 < len(sent.event_id) <= 64
-            and not sent.event_id.isspace()
-            and 0 < len(sent.producer_id) <= 512
-            and len(sent.produced_at) <= 64
-            and (sent.schema_version is None or 0 < sent.schema_version < 1 << 31)
-        )
+        return sent.topic in self._subjects and not sent.event_id.isspace()
 
     def _judge(self, sent: Fields, payload: Any, text: bytes, received_at: datetime) -> Accepted | Refused:
         """Return what becomes of a record that keeps the envelope; `text` is its payload's canonical JSON."""
@@ -346,15 +358,7 @@ class Door:
         )
 
     def _content_hash(self, sent: Fields, payload: bytes, produced_at: datetime) -> str:
-        """Return `digest` of payload, produced_at, producer_id and topic; their canonical JSON is put together here."""
-        sender = self._senders.get((sent.producer_id, sent.topic))
-        if sender is None:
-            if len(self._senders) >= _REMEMBERED:
-                self._senders.clear()
-            written = canonical({"producer_id": sent.producer_id, "topic": sent.topic})[1:].encode()
-            sender = self._senders[sent.producer_id, sent.topic] = written
-        moment = _written(sent.produced_at, produced_at).encode()
-        return sha256(b"".join((b'{"payload":', payload, b',"produced_at":"', moment, b'",', sender))).hexdigest()
+        return event_hash(payload, produced_at, sender_json(sent.producer_id, sent.topic))
 
     def _refuse_envelope(self, document: dict[str, Any]) -> Refused:
         for member in ("topic", "event_id"):
@@ -400,16 +404,6 @@ def _moment(text: str) -> datetime | str:
         return moment.astimezone(UTC)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
-
-
-def _written(text: str, moment: datetime) -> str:
-    """Return `moment.isoformat()`, put together from the `text` that states it where that is in its usual form."""
-    if text[10] == "T" and text[-1] == "Z":
-        if len(text) == len("2025-03-01T09:30:00Z"):
-            return f"{text[:19]}+00:00"
-        if len(text) == len("2025-03-01T09:30:00.250Z") and text[19] == ".":
-            return f"{text[:23]}000+00:00" if moment.microsecond else f"{text[:19]}+00:00"
-    return moment.isoformat()
 
 
 def _document(sent: Fields, payload: Any) -> dict[str, Any]:

@@ -319,8 +319,8 @@ class FragileLake(Lake):
 
     left = 2
 
-    def append(self, spec: Any, frame: Any, *, batch_id: str) -> Appended:
-        appended = super().append(spec, frame, batch_id=batch_id)
+    def append(self, spec: Any, frame: Any, *, batch_id: str, **options: Any) -> Appended:
+        appended = super().append(spec, frame, batch_id=batch_id, **options)
         self.left -= spec is EVENT_BUS
         if not self.left:
             raise Interrupted

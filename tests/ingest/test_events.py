@@ -633,8 +633,8 @@ class FragileLake(Lake):
         self.table = table
         self.left = nth
 
-    def append(self, spec: Any, frame: pl.DataFrame, *, batch_id: str) -> Appended:
-        appended = super().append(spec, frame, batch_id=batch_id)
+    def append(self, spec: Any, frame: pl.DataFrame, *, batch_id: str, **options: Any) -> Appended:
+        appended = super().append(spec, frame, batch_id=batch_id, **options)
         self.left -= spec.name == self.table and appended.rows > 0
         if not self.left:
             raise Interrupted
