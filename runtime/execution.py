@@ -28,9 +28,9 @@ from registry.cursors import changed_months, remember_months
 from registry.database import TABLES, Registry, upsert
 from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
 from registry.steps import Await
+from runtime.awaited import AwaitedEvents
 from runtime.claims import Claims, listens_to, takes
-from runtime.documents import Documents
-from runtime.engine import AWAITED, EPISODES, Executed, await_keys, execute
+from runtime.engine import AWAITED, EPISODES, Executed, execute
 from runtime.identities import digests_under, name_uuids, seeds_of, time_ordered_uuids
 from runtime.protocol import ErrorCode, SkillTable
 from runtime.subscriptions import AwaitRefusals, let_through
@@ -250,7 +250,7 @@ class _Runner:
         self.done = done
         self.refusals = refusals
         self.gathered: dict[tuple[str, str], tuple[Plan, list[pl.DataFrame]]] = {}
-        self.awaited: dict[tuple[str, ...], pl.DataFrame] = {}
+        self.awaited = AwaitedEvents(lake)
         self.policies = _policies_in_force(registry)
 
     def start(self, plan: Plan, events: pl.DataFrame) -> None:
@@ -290,28 +290,11 @@ class _Runner:
                 ready += [row for row in standing if row["await_key"] in arrived or row["due_at"] <= self.now]
         return ready
 
-    def find_awaited(self, plan: Plan, wait: Await, keys: Sequence[str]) -> pl.DataFrame:
-        """Return the events of the await's topic that carry one of `keys` and that the plan's workflow takes.
-
-        The topic is read once per execution.
-        """
-        members = tuple(wait.correlate)
-        if (wait.event, *members) not in self.awaited:
-            events = (
-                self.lake.scan(EVENT_BUS, columns=["topic", *_OF_EVENTS])
-                .filter(pl.col("topic") == wait.event)
-                .collect()
-            )
-            documents = Documents(events["payload"])
-            carried = await_keys([documents.member([member]) for member in members])
-            found = pl.DataFrame(
-                {"key": carried, "at": events["produced_at"], "payload": events["payload"]}, schema=AWAITED
-            )
-            named = found.with_columns(events["event_id"], events["schema_version"])
-            self.awaited[wait.event, *members] = named.drop_nulls("key")
-        wanted = pl.DataFrame({"key": keys}, schema={"key": pl.String}).unique()
-        arrived = self.awaited[wait.event, *members].join(wanted, on="key", how="semi")
-        return self.refusals.let_through(plan, wait, arrived).select(AWAITED.names())
+    def find_awaited(
+        self, plan: Plan, wait: Await, keys: Sequence[str], episode_ids: pl.Series | None = None
+    ) -> pl.DataFrame:
+        """Return the events of the await's topic that carry one of `keys` and that the plan's workflow takes."""
+        return self.refusals.let_through(plan, wait, self.awaited.carrying(wait, keys)).select(AWAITED.names())
 
     def _run(self, plan: Plan, episodes: pl.DataFrame) -> None:
         if episodes.is_empty():

@@ -50,6 +50,8 @@ class ErrorCode(StrEnum):
     UNKNOWN_WORKFLOW = "UNKNOWN_WORKFLOW"
     CHILD_FAILED = "CHILD_FAILED"
     CHILD_DEPTH = "CHILD_DEPTH"
+    NOT_RECORDED = "NOT_RECORDED"
+    """Of a replay: the episode never called this when it was recorded."""
 
 
 TRANSIENT = frozenset({ErrorCode.CONNECTIVITY, ErrorCode.RATE_LIMITED, ErrorCode.TIMEOUT, ErrorCode.REMOTE_FAULT})

@@ -130,14 +130,14 @@ def resumed(batch: pl.DataFrame, waiting: pl.DataFrame) -> pl.DataFrame:
     return batch.drop("state").join(states, on="episode_id").select(EPISODES.names())
 
 
-def nothing_awaited(wait: Await, keys: Sequence[str]) -> pl.DataFrame:
+def nothing_awaited(wait: Await, keys: Sequence[str], episode_ids: pl.Series) -> pl.DataFrame:
     return pl.DataFrame(schema=AWAITED)
 
 
 def awaited(*events: tuple[datetime, Mapping[str, Any]]) -> FindAwaited:
     """Return a source of awaited events that holds (time, payload) of each."""
 
-    def find(wait: Await, keys: Sequence[str]) -> pl.DataFrame:
+    def find(wait: Await, keys: Sequence[str], episode_ids: pl.Series) -> pl.DataFrame:
         rows = [
             (await_key([payload.get(member) for member in wait.correlate]), at, json.dumps(payload))
             for at, payload in events

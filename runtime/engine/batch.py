@@ -340,7 +340,8 @@ class Batch:
         if not len(branches):
             return
         started = self.state.started[self.state.branches.episode[branches]]
-        events = waiting.first_events(self._find_awaited(wait, keys.to_list()), keys, started, due)
+        episode_ids = self.state.ids.gather(self.state.branches.episode[branches])
+        events = waiting.first_events(self._find_awaited(wait, keys.to_list(), episode_ids), keys, started, due)
         arrived = events["payload"].is_not_null().to_numpy()
         overdue = ~arrived & (due <= self.state.now_us)
         at = np.where(arrived, np.maximum(events["at"].dt.epoch("us").fill_null(0).to_numpy(), since), due)

@@ -34,9 +34,9 @@ NEVER_US = 253_370_764_800_000_000
 AWAITED = pl.Schema({"key": pl.String(), "at": pl.Datetime("us", "UTC"), "payload": pl.String()})
 """Columns of awaited events: the value they correlate by, their time and payload."""
 
-FindAwaited = Callable[[Await, Sequence[str]], pl.DataFrame]
+FindAwaited = Callable[[Await, Sequence[str], pl.Series], pl.DataFrame]
 """Returns the events (`AWAITED`) of an await's topic whose correlating members have the values of one of the keys; a
-key is `await_key` of these values in the await's order."""
+key is `await_key` of these values in the await's order. The third argument is the episode that waits for each key."""
 
 _NAMED_BY = {CHILD_CLOSED: "episode_id", EFFECT_RESOLVED: "effect_key"}
 """What the engine waits for on its own account -> the member that names it."""

@@ -280,7 +280,7 @@ def test_a_number_correlates_by_its_value(told: Any, heard: str) -> None:
 def _by_number(number: Any, at: datetime) -> FindAwaited:
     """Return a source of one event, keyed as `runtime.execution` keys them."""
 
-    def find(wait: Await, keys: Sequence[str]) -> pl.DataFrame:
+    def find(wait: Await, keys: Sequence[str], episode_ids: pl.Series) -> pl.DataFrame:
         frame = pl.DataFrame([(await_key([number]), at, "{}")], schema=AWAITED, orient="row")
         return frame.filter(pl.col("key").is_in(list(keys)))
 

@@ -1,0 +1,160 @@
+"""What was recorded of episodes, in the place of what did it: skills answer as they did, events come as they came.
+
+The n-th call of a step in an episode gets what the n-th call gave. So attempts, visits and effects are those of the
+record, and nothing outside is asked.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from registry.documents import RuntimeBinding
+from registry.plans import Plan
+from registry.steps import Await
+from runtime.awaited import AwaitedEvents
+from runtime.engine import AWAITED, CHILD_CLOSED, FindAwaited
+from runtime.engine.history import Rows
+from runtime.protocol import RESULT_SCHEMA, Call, ErrorCode, Skill, SkillTable
+
+_EXPRESSION = ErrorCode.EXPRESSION.value
+_OWN_LOGIC = [
+    _EXPRESSION,
+    *(code.value for code in (ErrorCode.NO_BRANCH, ErrorCode.PERMISSION_DENIED, ErrorCode.LOOP_BOUND)),
+]
+"""What a step fails with that no skill returned."""
+
+_WOKEN = ["success", "compensated"]
+
+
+class Recorded:
+    """The recorded step runs of some episodes.
+
+    Args:
+        runs: rows of `step_run`, in any order.
+        episode_ids: the episodes, each once.
+        skills: adapters for what is computed anew.
+        recompute: whether pure skills are; what has effects never is.
+    """
+
+    def __init__(
+        self, plan: Plan, runs: pl.DataFrame, episode_ids: pl.Series, *, skills: SkillTable, recompute: bool
+    ) -> None:
+        self._skills = skills
+        self._recompute = recompute
+        self._positions = pl.DataFrame({"episode_id": episode_ids}).with_row_index("position")
+        self._served: dict[str, Rows] = {}
+        self._last_step = ""
+        calls = _calls(runs, [step.step_id for step in plan.steps if step.logic.awaits])
+        calls = calls.join(self._positions, on="episode_id", maintain_order="left").with_columns(
+            nth=(pl.col("seq").rank("ordinal").over("position", "step_id") - 1).cast(pl.UInt32)
+        )
+        self._calls = {str(step_id): frame for (step_id,), frame in calls.partition_by("step_id", as_dict=True).items()}
+        self._nothing = calls.clear()
+
+    def find(self, skill_id: str, binding: RuntimeBinding) -> Skill | None:
+        """Return what answers for a skill; None for one that is to be computed and has no adapter."""
+        real = self._skills.find(skill_id, binding) if self._recompute else None
+        return _Recall(self, real if real is not None and real.is_pure else None)
+
+    def next(self, call: Call) -> pl.DataFrame:
+        """Return what the next call of each row's episode gave; a row that was never called is NOT_RECORDED."""
+        positions = self._position(call.episode_ids)
+        served = self._served.setdefault(call.step_id, np.zeros(self._positions.height, dtype=np.int64))
+        nth = served[positions] + _occurrence(positions)
+        np.add.at(served, positions, 1)
+        self._last_step = call.step_id
+        found = self._recall(call.step_id, positions, nth)
+        missing = found["status"].is_null()
+        if missing.any():
+            message = f"{call.step_id} was not called so often when the episode was recorded"
+            found = found.with_columns(
+                error_code=pl.when(missing).then(pl.lit(ErrorCode.NOT_RECORDED.value)).otherwise("error_code"),
+                error_message=pl.when(missing).then(pl.lit(message)).otherwise("error_message"),
+            )
+        return found.select(RESULT_SCHEMA.names())
+
+    def awaiting(self, awaited: AwaitedEvents) -> FindAwaited:
+        """Return a search for awaited events that finds those that ended the recorded waits, and no later ones.
+
+        A wait that is not on record is ended by what the event bus holds now.
+        """
+
+        def find(wait: Await, keys: Sequence[str], episode_ids: pl.Series) -> pl.DataFrame:
+            positions = self._position(episode_ids)
+            nth = self._served[self._last_step][positions] - 1
+            kept = self._recall(self._last_step, positions, nth).select(
+                pl.Series("key", keys, dtype=pl.String), "status", "ended_at", "output"
+            )
+            woken = kept.filter(pl.col("status").is_in(_WOKEN))
+            own = woken.select("key", at="ended_at", payload="output")
+            if wait.event == CHILD_CLOSED:
+                return own
+            bus = awaited.carrying(wait, keys).select(AWAITED.names())
+            of_new = bus.join(kept.filter(pl.col("status").is_null()), on="key", how="semi")
+            came = bus.join(woken.select("key", "ended_at").unique(), on="key").filter(
+                pl.col("at") <= pl.col("ended_at")
+            )
+            # One that landed later, though it was produced before, did not end the wait.
+            is_last = pl.col("at") == pl.col("at").max().over("key", "ended_at")
+            purged = own.join(came, on="key", how="anti")
+            return pl.concat(
+                [frame.select(AWAITED.names()) for frame in (of_new, came.filter(is_last), purged)]
+            ).unique()
+
+        return find
+
+    def _position(self, episode_ids: pl.Series) -> Rows:
+        frame = pl.DataFrame({"episode_id": episode_ids}).join(self._positions, on="episode_id", maintain_order="left")
+        return frame["position"].cast(pl.Int64).to_numpy()
+
+    def _recall(self, step_id: str, positions: Rows, nth: Rows) -> pl.DataFrame:
+        wanted = pl.DataFrame({"position": positions, "nth": nth}).cast({"position": pl.UInt32, "nth": pl.UInt32})
+        calls = self._calls.get(step_id, self._nothing)
+        return wanted.join(calls, on=["position", "nth"], how="left", maintain_order="left")
+
+
+class _Recall:
+    """Stands in for a skill."""
+
+    is_pure = True
+
+    def __init__(self, recorded: Recorded, real: Skill | None) -> None:
+        self._recorded = recorded
+        self._real = real
+
+    def run(self, call: Call) -> pl.DataFrame:
+        then = self._recorded.next(call)
+        return self._real.run(call) if self._real is not None else then
+
+
+def _calls(runs: pl.DataFrame, awaiting_steps: Sequence[str]) -> pl.DataFrame:
+    """Return the step runs that a skill was called for, as the call gave them: without the time of pauses and waits.
+
+    Where what an await correlates by has no value, that is on record and not what the skill had returned before.
+    """
+    is_own = pl.col("error_code").is_in(_OWN_LOGIC).fill_null(value=False)
+    is_fault_of_await = (pl.col("error_code") == _EXPRESSION) & pl.col("step_id").is_in(awaiting_steps)
+    may_have_waited = (pl.col("attempt") > 1) | pl.col("step_id").is_in(awaiting_steps)
+    waits = runs.filter(may_have_waited).select(
+        "episode_id", "seq", waited=pl.col("telemetry").str.json_path_match("$.waited_ms").cast(pl.Int64)
+    )
+    return (
+        runs.filter(~is_own | is_fault_of_await.fill_null(value=False))
+        .join(waits, on=["episode_id", "seq"], how="left")
+        .with_columns(
+            latency_ms=pl.col("latency_ms") - pl.col("waited").fill_null(0),
+            error_message=pl.col("error").str.json_path_match("$.message"),
+            output=pl.when(pl.col("error_code") == _EXPRESSION).then(pl.lit("{}")).otherwise("output"),
+            error_code=pl.when(pl.col("error_code") != _EXPRESSION).then("error_code"),
+        )
+        .drop("waited", "telemetry", "error", "input")
+    )
+
+
+def _occurrence(positions: Rows) -> Rows:
+    """Return how many times each position stands before itself: two branches may call at once."""
+    if len(np.unique(positions)) == len(positions):
+        return np.zeros(len(positions), dtype=np.int64)
+    counted = pl.DataFrame({"p": positions}).select(pl.int_range(pl.len()).over("p"))
+    return counted.to_series().to_numpy()

@@ -1,0 +1,332 @@
+"""Replay: what ran runs again, with records in the place of effects and decisions, and must take the same path.
+
+Under the version that an episode ran in, every difference is a fault: of the engine, of a step that is not
+deterministic, or of a record that was changed. Under another version the differences are what that version would have
+done otherwise: pure skills are computed anew then, and what has effects answers as it did.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from guard.canonical import JsonFault, canonical, parse
+from lake.months import Month, month_of, month_range
+from lake.spec import MONTH
+from lake.store import Lake
+from lake.tables import EVENT_BUS, RUN_EPISODE, STEP_RUN
+from registry.database import Registry
+from registry.objects import NotRegistered
+from registry.plans import Plan, load_plan
+from runtime.awaited import AwaitedEvents
+from runtime.engine import EPISODES, Executed, execute
+from runtime.execution import BATCH_EPISODES
+from runtime.protocol import RESULT_SCHEMA, SkillTable
+from runtime.recorded import Recorded
+
+PURGED, IMPORTED, UNKNOWN_VERSION = "purged", "imported", "unknown_version"
+"""Why an episode cannot be replayed: records of it are gone, it never ran here, or its version is not registered."""
+
+DIVERGENCES = pl.Schema(
+    {
+        "episode_id": pl.String(),
+        "started_at": pl.Datetime("us", "UTC"),
+        "recorded_version": pl.String(),
+        "replayed_version": pl.String(),
+        "seq": pl.Int32(),
+        "step_id": pl.String(),
+        "differs": pl.String(),
+        "recorded": pl.String(),
+        "replayed": pl.String(),
+    }
+)
+"""One row per episode that differs: its first divergent step run, by its place, and what differs there."""
+
+_OUT = 300
+"""Characters of a value that are shown."""
+
+_END = datetime(9000, 1, 1, tzinfo=UTC)
+_OF_EPISODES = (
+    "episode_id", "workflow_id", "workflow_version", "trigger_id", "trigger_event_id", "origin", "started_at",
+    "ended_at", "outcome", "context_hash", "seed", "steps", "batch_id", MONTH,
+)  # fmt: skip
+_OF_STEPS = (
+    "episode_id", "episode_month", "workflow_id", "step_id", "seq", "attempt", "ended_at", "status", "input", "error",
+    "telemetry", "batch_id", *(name for name in RESULT_SCHEMA if name != "error_message"),
+)  # fmt: skip
+_COMPARED = ("step_id", "attempt", "status", "input", "output", "error_code")
+_JSON = ("input", "output")
+
+Progress = Callable[[int], None]
+"""Told how many episodes were looked at so far."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay found.
+
+    Attributes:
+        episodes: how many were looked at.
+        not_replayable: how many of them could not be replayed, by reason.
+        divergences: those that differ (`DIVERGENCES`), oldest first.
+    """
+
+    workflow_id: str
+    episodes: int
+    not_replayable: Mapping[str, int]
+    divergences: pl.DataFrame
+
+    @property
+    def replayed(self) -> int:
+        return self.episodes - sum(self.not_replayable.values())
+
+
+def replay(
+    lake: Lake,
+    registry: Registry,
+    workflow_id: str,
+    *,
+    skills: SkillTable,
+    plan: Plan | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    months: Sequence[Month] | None = None,
+    recompute: bool | None = None,
+    on_progress: Progress = lambda episodes: None,
+) -> Replay:
+    """Replay the recorded episodes of a workflow.
+
+    Args:
+        plan: what to run them under; by default each under the version that it ran in.
+        since: only episodes that started then or later; `until` before then.
+        months: only those of these months.
+        recompute: whether pure skills are computed anew; by default under another version only.
+    """
+    found = _Found(workflow_id)
+    awaited = AwaitedEvents(lake)
+    plans = _Plans(registry, workflow_id, plan)
+    for episodes in _slices(lake, workflow_id, since, until, months):
+        for version, recorded in _by_version(episodes):
+            under = plans.of(version)
+            if under is None:
+                found.leave_out(UNKNOWN_VERSION, recorded.height)
+                continue
+            is_other = plan is not None and plan.version != version
+            _replay_slice(
+                lake,
+                awaited,
+                under,
+                recorded,
+                skills,
+                found,
+                is_other=is_other,
+                recompute=is_other if recompute is None else recompute,
+            )
+        found.episodes += episodes.height
+        on_progress(found.episodes)
+    return found.replay()
+
+
+class _Found:
+    """What a replay found so far."""
+
+    def __init__(self, workflow_id: str) -> None:
+        self.workflow_id = workflow_id
+        self.episodes = 0
+        self.not_replayable: Counter[str] = Counter()
+        self.frames: list[pl.DataFrame] = [pl.DataFrame(schema=DIVERGENCES)]
+
+    def leave_out(self, reason: str, count: int) -> None:
+        if count:
+            self.not_replayable[reason] += count
+
+    def replay(self) -> Replay:
+        divergences = pl.concat(self.frames).sort("started_at", "episode_id")
+        return Replay(self.workflow_id, self.episodes, dict(self.not_replayable), divergences)
+
+
+class _Plans:
+    def __init__(self, registry: Registry, workflow_id: str, plan: Plan | None) -> None:
+        self._registry, self._workflow_id, self._plan = registry, workflow_id, plan
+        self._known: dict[str, Plan | None] = {}
+
+    def of(self, version: str) -> Plan | None:
+        """Return the plan for what ran in a version, None where that is not registered."""
+        if self._plan is not None:
+            return self._plan
+        if version not in self._known:
+            try:
+                self._known[version] = load_plan(self._registry, self._workflow_id, version)
+            except NotRegistered:
+                self._known[version] = None
+        return self._known[version]
+
+
+def _slices(
+    lake: Lake, workflow_id: str, since: datetime | None, until: datetime | None, months: Sequence[Month] | None
+) -> Iterator[pl.DataFrame]:
+    """Yield the workflow's episodes, oldest first, a batch at a time; months are small and share one."""
+    bounds = [pl.col("started_at") >= since] if since else []
+    bounds += [pl.col("started_at") < until] if until else []
+    gathered: list[pl.DataFrame] = []
+    for month in sorted(month for month in lake.stats(RUN_EPISODE) if month is not None):
+        is_outside = (since and month < month_of(since)) or (until and month > month_of(until))
+        if is_outside or (months is not None and month not in months):
+            continue
+        gathered.append(
+            lake.scan(RUN_EPISODE, months=[month], columns=_OF_EPISODES)
+            .filter(pl.col("workflow_id") == workflow_id, pl.col("outcome") != "running", *bounds)
+            .sort("started_at", "episode_id")
+            .collect()
+        )
+        if sum(frame.height for frame in gathered) >= BATCH_EPISODES:
+            *whole, rest = pl.concat(gathered).iter_slices(BATCH_EPISODES)
+            yield from whole
+            gathered = [rest]
+    if gathered and (left := pl.concat(gathered)).height:
+        yield left
+
+
+def _by_version(episodes: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    for (version,), part in episodes.partition_by("workflow_version", as_dict=True, maintain_order=True).items():
+        yield str(version), part
+
+
+def _replay_slice(
+    lake: Lake,
+    awaited: AwaitedEvents,
+    plan: Plan,
+    recorded: pl.DataFrame,
+    skills: SkillTable,
+    found: _Found,
+    *,
+    is_other: bool,
+    recompute: bool,
+) -> None:
+    live = recorded.filter(pl.col("origin") == "live")
+    found.leave_out(IMPORTED, recorded.height - live.height)
+    episodes, runs = _whole(live, _payloads(lake, live), _step_runs(lake, live))
+    found.leave_out(PURGED, live.height - episodes.height)
+    if episodes.is_empty():
+        return
+    past = Recorded(plan, runs, episodes["episode_id"], skills=skills, recompute=recompute)
+    executed = execute(
+        plan,
+        episodes.select(
+            pl.lit(None, dtype=dtype).alias(name) if name == "state" else name for name, dtype in EPISODES.items()
+        ),
+        skills=past,
+        find_awaited=past.awaiting(awaited),
+        now=_END,
+    )
+    found.frames.append(_divergences(plan, episodes, runs, executed, with_times=not is_other))
+
+
+def _payloads(lake: Lake, episodes: pl.DataFrame) -> pl.DataFrame:
+    """Return the payloads of the events that started the episodes, as far as they are kept.
+
+    An episode starts at its event's time.
+    """
+    first, last = episodes["started_at"].min(), episodes["started_at"].max()
+    return (
+        lake.scan(EVENT_BUS, months=episodes[MONTH].unique().to_list(), columns=["event_id", "payload", "produced_at"])
+        .filter(pl.col("produced_at").is_between(first, last))
+        .join(episodes.lazy().select("trigger_event_id"), left_on="event_id", right_on="trigger_event_id", how="semi")
+        .select("event_id", "payload")
+        .collect()
+    )
+
+
+def _step_runs(lake: Lake, episodes: pl.DataFrame) -> pl.DataFrame:
+    """Return the step runs of the episodes: an episode comes with all of them in one batch."""
+    last = episodes["ended_at"].max() or episodes["started_at"].max()
+    first, end = episodes[MONTH].min(), month_of(last)  # type: ignore[arg-type]
+    return (
+        lake.scan(STEP_RUN, months=list(month_range(first, end)), columns=_OF_STEPS)  # type: ignore[arg-type]
+        .filter(
+            pl.col("batch_id").is_in(episodes["batch_id"].unique().to_list()),
+            pl.col("episode_month").is_in(episodes[MONTH].unique().to_list()),
+        )
+        .join(episodes.lazy().select("episode_id"), on="episode_id", how="semi")
+        .collect()
+    )
+
+
+def _whole(episodes: pl.DataFrame, payloads: pl.DataFrame, runs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the episodes of which everything is kept, with their payloads, and their step runs."""
+    counted = runs.group_by("episode_id").agg(kept=pl.len())
+    whole = (
+        episodes.join(payloads, left_on="trigger_event_id", right_on="event_id", maintain_order="left")
+        .join(counted, on="episode_id", how="left", maintain_order="left")
+        .filter(pl.col("kept").fill_null(0) == pl.col("steps"))
+    )
+    if whole.height == episodes.height:
+        return whole, runs
+    return whole, runs.join(whole.select("episode_id"), on="episode_id", how="semi", maintain_order="left")
+
+
+def _divergences(
+    plan: Plan, episodes: pl.DataFrame, runs: pl.DataFrame, executed: Executed, *, with_times: bool
+) -> pl.DataFrame:
+    """Return the first divergent step run of each episode that took another path."""
+    compared = [*_COMPARED, "ended_at"] if with_times else [*_COMPARED]
+    key = ["episode_id", "seq"]
+    both = runs.select(*key, *compared).join(
+        executed.step_runs.select(*key, *compared), on=key, how="full", coalesce=True, suffix="_now"
+    )
+    differs = [~pl.col(name).eq_missing(pl.col(f"{name}_now")) for name in compared]
+    suspects = both.filter(pl.any_horizontal(differs)).sort(key)
+    waiting = executed.waiting.select("episode_id", "step_id", "await_topic").unique("episode_id")
+    rows: list[tuple[object, ...]] = []
+    settled: set[str] = set()
+    still = {episode_id: (step_id, topic) for episode_id, step_id, topic in waiting.iter_rows()}
+    for row in suspects.iter_rows(named=True):
+        if row["episode_id"] in settled:
+            continue
+        if found := _first_difference(row, compared, still.get(row["episode_id"])):
+            settled.add(row["episode_id"])
+            rows.append((row["episode_id"], row["seq"], row["step_id"] or row["step_id_now"], *found))
+    ends = episodes.select("episode_id", "outcome").join(
+        executed.closed.select("episode_id", now="outcome"), on="episode_id", how="left"
+    )
+    for episode_id, outcome, now in ends.filter(~pl.col("outcome").eq_missing(pl.col("now"))).iter_rows():
+        if episode_id not in settled:
+            step_id, topic = still.get(episode_id, (None, None))
+            rows.append((episode_id, None, step_id, "outcome", outcome, now or f"waits for {topic}"))
+    names = ("episode_id", "seq", "step_id", "differs", "recorded", "replayed")
+    found_rows = pl.DataFrame(rows, schema={name: DIVERGENCES[name] for name in names}, orient="row")
+    return (
+        found_rows.join(episodes.select("episode_id", "started_at", "workflow_version"), on="episode_id")
+        .with_columns(replayed_version=pl.lit(plan.version))
+        .rename({"workflow_version": "recorded_version"})
+        .select(DIVERGENCES.names())
+    )
+
+
+def _first_difference(
+    row: Mapping[str, object], compared: Sequence[str], still: tuple[str, str] | None
+) -> tuple[str, str, str] | None:
+    """Return what differs first in a step run, as it was and as it is; None if it is the same in other words."""
+    if row["step_id"] is None:
+        return "step", "the episode had ended", str(row["step_id_now"])
+    if row["step_id_now"] is None:
+        return "step", str(row["step_id"]), f"waits at {still[0]} for {still[1]}" if still else "the episode has ended"
+    for name in compared:
+        then, now = row[name], row[f"{name}_now"]
+        if then != now and not (name in _JSON and _same_json(then, now)):
+            return name.removesuffix("_id").removesuffix("_code"), _shown(then), _shown(now)
+    return None
+
+
+def _same_json(then: object, now: object) -> bool:
+    try:
+        return canonical(parse(str(then))) == canonical(parse(str(now)))
+    except JsonFault:
+        return False
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
+    return text if len(text) <= _OUT else f"{text[:_OUT]}…"
