@@ -59,7 +59,7 @@ class Recorded:
 
     def next(self, call: Call) -> pl.DataFrame:
         """Return what the next call of each row's episode gave; a row that was never called is NOT_RECORDED."""
-        positions = self._position(call.episode_ids)
+        positions = self._position(pl.Series(call.episode_ids, dtype=pl.String))
         served = self._served.setdefault(call.step_id, np.zeros(self._positions.height, dtype=np.int64))
         nth = served[positions] + _occurrence(positions)
         np.add.at(served, positions, 1)

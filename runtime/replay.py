@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from guard.canonical import JsonFault, canonical, parse
 from lake.months import Month, month_of, month_range
 from lake.spec import MONTH
 from lake.store import Lake
@@ -21,31 +20,14 @@ from registry.database import Registry
 from registry.objects import NotRegistered
 from registry.plans import Plan, load_plan
 from runtime.awaited import AwaitedEvents
-from runtime.engine import EPISODES, Executed, execute
+from runtime.divergence import DIVERGENCES, first_divergences
+from runtime.engine import EPISODES, execute
 from runtime.execution import BATCH_EPISODES
 from runtime.protocol import RESULT_SCHEMA, SkillTable
 from runtime.recorded import Recorded
 
 PURGED, IMPORTED, UNKNOWN_VERSION = "purged", "imported", "unknown_version"
 """Why an episode cannot be replayed: records of it are gone, it never ran here, or its version is not registered."""
-
-DIVERGENCES = pl.Schema(
-    {
-        "episode_id": pl.String(),
-        "started_at": pl.Datetime("us", "UTC"),
-        "recorded_version": pl.String(),
-        "replayed_version": pl.String(),
-        "seq": pl.Int32(),
-        "step_id": pl.String(),
-        "differs": pl.String(),
-        "recorded": pl.String(),
-        "replayed": pl.String(),
-    }
-)
-"""One row per episode that differs: its first divergent step run, by its place, and what differs there."""
-
-_OUT = 300
-"""Characters of a value that are shown."""
 
 _END = datetime(9000, 1, 1, tzinfo=UTC)
 _OF_EPISODES = (
@@ -56,9 +38,6 @@ _OF_STEPS = (
     "episode_id", "episode_month", "workflow_id", "step_id", "seq", "attempt", "ended_at", "status", "input", "error",
     "telemetry", "batch_id", *(name for name in RESULT_SCHEMA if name != "error_message"),
 )  # fmt: skip
-_COMPARED = ("step_id", "attempt", "status", "input", "output", "error_code")
-_JSON = ("input", "output")
-
 Progress = Callable[[int], None]
 """Told how many episodes were looked at so far."""
 
@@ -221,7 +200,7 @@ def _replay_slice(
         find_awaited=past.awaiting(awaited),
         now=_END,
     )
-    found.frames.append(_divergences(plan, episodes, runs, executed, with_times=not is_other))
+    found.frames.append(first_divergences(plan.version, episodes, runs, executed, path_only=is_other))
 
 
 def _payloads(lake: Lake, episodes: pl.DataFrame) -> pl.DataFrame:
@@ -265,68 +244,3 @@ def _whole(episodes: pl.DataFrame, payloads: pl.DataFrame, runs: pl.DataFrame) -
     if whole.height == episodes.height:
         return whole, runs
     return whole, runs.join(whole.select("episode_id"), on="episode_id", how="semi", maintain_order="left")
-
-
-def _divergences(
-    plan: Plan, episodes: pl.DataFrame, runs: pl.DataFrame, executed: Executed, *, with_times: bool
-) -> pl.DataFrame:
-    """Return the first divergent step run of each episode that took another path."""
-    compared = [*_COMPARED, "ended_at"] if with_times else [*_COMPARED]
-    key = ["episode_id", "seq"]
-    both = runs.select(*key, *compared).join(
-        executed.step_runs.select(*key, *compared), on=key, how="full", coalesce=True, suffix="_now"
-    )
-    differs = [~pl.col(name).eq_missing(pl.col(f"{name}_now")) for name in compared]
-    suspects = both.filter(pl.any_horizontal(differs)).sort(key)
-    waiting = executed.waiting.select("episode_id", "step_id", "await_topic").unique("episode_id")
-    rows: list[tuple[object, ...]] = []
-    settled: set[str] = set()
-    still = {episode_id: (step_id, topic) for episode_id, step_id, topic in waiting.iter_rows()}
-    for row in suspects.iter_rows(named=True):
-        if row["episode_id"] in settled:
-            continue
-        if found := _first_difference(row, compared, still.get(row["episode_id"])):
-            settled.add(row["episode_id"])
-            rows.append((row["episode_id"], row["seq"], row["step_id"] or row["step_id_now"], *found))
-    ends = episodes.select("episode_id", "outcome").join(
-        executed.closed.select("episode_id", now="outcome"), on="episode_id", how="left"
-    )
-    for episode_id, outcome, now in ends.filter(~pl.col("outcome").eq_missing(pl.col("now"))).iter_rows():
-        if episode_id not in settled:
-            step_id, topic = still.get(episode_id, (None, None))
-            rows.append((episode_id, None, step_id, "outcome", outcome, now or f"waits for {topic}"))
-    names = ("episode_id", "seq", "step_id", "differs", "recorded", "replayed")
-    found_rows = pl.DataFrame(rows, schema={name: DIVERGENCES[name] for name in names}, orient="row")
-    return (
-        found_rows.join(episodes.select("episode_id", "started_at", "workflow_version"), on="episode_id")
-        .with_columns(replayed_version=pl.lit(plan.version))
-        .rename({"workflow_version": "recorded_version"})
-        .select(DIVERGENCES.names())
-    )
-
-
-def _first_difference(
-    row: Mapping[str, object], compared: Sequence[str], still: tuple[str, str] | None
-) -> tuple[str, str, str] | None:
-    """Return what differs first in a step run, as it was and as it is; None if it is the same in other words."""
-    if row["step_id"] is None:
-        return "step", "the episode had ended", str(row["step_id_now"])
-    if row["step_id_now"] is None:
-        return "step", str(row["step_id"]), f"waits at {still[0]} for {still[1]}" if still else "the episode has ended"
-    for name in compared:
-        then, now = row[name], row[f"{name}_now"]
-        if then != now and not (name in _JSON and _same_json(then, now)):
-            return name.removesuffix("_id").removesuffix("_code"), _shown(then), _shown(now)
-    return None
-
-
-def _same_json(then: object, now: object) -> bool:
-    try:
-        return canonical(parse(str(then))) == canonical(parse(str(now)))
-    except JsonFault:
-        return False
-
-
-def _shown(value: object) -> str:
-    text = "nothing" if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
-    return text if len(text) <= _OUT else f"{text[:_OUT]}…"
