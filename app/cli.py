@@ -11,6 +11,7 @@ from app.commands.dead_letters import dead_letters
 from app.commands.effects import effects
 from app.commands.handoffs import handoffs
 from app.commands.registry import registry
+from app.commands.replay import replay
 from app.commands.retention import retention
 from app.commands.schemas import schemas
 from app.commands.serve import serve
@@ -121,6 +122,7 @@ main.add_command(retention)
 main.add_command(dead_letters)
 main.add_command(effects)
 main.add_command(handoffs)
+main.add_command(replay)
 main.add_command(schemas)
 main.add_command(serve)
 main.add_command(token)

@@ -5,6 +5,7 @@ reported of a failing row is its key, never a value.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,12 +18,13 @@ from dagster_project.platform import Platform, first_month
 from ingest.dead_letters import refusal_rate
 from lake.months import Month
 from lake.spec import MONTH
-from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, SCHEMA_REGISTRY
+from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, RUN_EPISODE, SCHEMA_REGISTRY
 from registry.cursors import changed_months, remember_months
 from registry.loader import event_schemas
 from registry.schema_check import check_registry
+from runtime.replay import replay, workflows_that_ran
 
-STAGE = "event_bus_quality"
+STAGE, REPLAY_STAGE = "event_bus_quality", "replay"
 ROWS_TOGETHER = 250_000
 """Rows that are judged at once: a validation costs as much as thousands of rows, and memory is bounded."""
 _SHOWN_KEYS = 5
@@ -220,4 +222,36 @@ def dead_letter_rate(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResul
     )
 
 
-CHECKS = (event_bus_suite, dead_letter_rate, schema_consumers)
+@dg.asset_check(
+    asset=RUN_EPISODE.name,
+    description="What ran takes the same path again under the version it ran in, from its records alone: rwcm replay.",
+    pool="delta_run_episode",
+)
+def replay_is_exact(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+    """Replay the months that changed. A month with a divergence is judged again by the next run."""
+    marks = platform.lake.fingerprints(RUN_EPISODE)
+    months = sorted(changed_months(platform.registry, REPLAY_STAGE, marks) & marks.keys())
+    replays = [
+        replay(platform.lake, platform.registry, workflow_id, skills=platform.skills, months=months)
+        for workflow_id in workflows_that_ran(platform.lake, months)
+    ]
+    divergent = [key for found in replays for key in found.divergences["episode_id"]]
+    if not divergent:
+        remember_months(platform.registry, REPLAY_STAGE, marks, months, now=datetime.now(UTC))
+    left_out: Counter[str] = Counter()
+    for found in replays:
+        left_out.update(found.not_replayable)
+    return dg.AssetCheckResult(
+        passed=not divergent,
+        metadata={
+            "episodes_replayed": sum(found.replayed for found in replays),
+            "episodes_divergent": len(divergent),
+            "not_replayable": dg.MetadataValue.json(dict(left_out)),
+            "months_judged": dg.MetadataValue.json([f"{month:%Y-%m}" for month in months]),
+            "keys_divergent": dg.MetadataValue.json(divergent[:_SHOWN_KEYS]),
+            "way_out": "rwcm replay shows the first divergent step of each, and why",
+        },
+    )
+
+
+CHECKS = (event_bus_suite, dead_letter_rate, schema_consumers, replay_is_exact)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from lake.months import Month, month_of, month_range
+from lake.retention import ERASED
 from lake.spec import MONTH
 from lake.store import Lake
 from lake.tables import EVENT_BUS, RUN_EPISODE, STEP_RUN
@@ -106,6 +107,12 @@ def replay(
         found.episodes += episodes.height
         on_progress(found.episodes)
     return found.replay()
+
+
+def workflows_that_ran(lake: Lake, months: Sequence[Month] | None = None) -> list[str]:
+    """Return the workflows that have episodes of their own in `months`, all by default; imported logs have none."""
+    ran = lake.scan(RUN_EPISODE, months=months, columns=["workflow_id", "origin"]).filter(pl.col("origin") == "live")
+    return sorted(ran.select("workflow_id").unique().collect()["workflow_id"])
 
 
 class _Found:
@@ -235,7 +242,7 @@ def _step_runs(lake: Lake, episodes: pl.DataFrame) -> pl.DataFrame:
 
 def _whole(episodes: pl.DataFrame, payloads: pl.DataFrame, runs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the episodes of which everything is kept, with their payloads, and their step runs."""
-    counted = runs.group_by("episode_id").agg(kept=pl.len())
+    counted = runs.filter(pl.col("input") != ERASED).group_by("episode_id").agg(kept=pl.len())
     whole = (
         episodes.join(payloads, left_on="trigger_event_id", right_on="event_id", maintain_order="left")
         .join(counted, on="episode_id", how="left", maintain_order="left")

@@ -10,16 +10,16 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 import dagster_project.checks
-from dagster_project.checks import ROWS_TOGETHER, event_bus_suite, promises
+from dagster_project.checks import ROWS_TOGETHER, event_bus_suite, promises, replay_is_exact
 from dagster_project.definitions import build_definitions
 from dagster_project.platform import Platform
 from lake.home import Home
 from lake.spec import MONTH
 from lake.store import Lake
-from lake.tables import EVENT_BUS
+from lake.tables import EVENT_BUS, RUN_EPISODE
 from registry.loader import PACK, load_pack
 from tests.builders import event
 
@@ -221,3 +221,32 @@ def test_small_groups_find_the_same(home: Home, monkeypatch: pytest.MonkeyPatch)
     together = {name: told(found) for name, found in judge(home).items()}
     monkeypatch.setattr(dagster_project.checks, "ROWS_TOGETHER", 1)
     assert {name: told(found) for name, found in judge(home).items()} == together
+
+
+def test_a_changed_record_fails_the_replay_until_it_is_mended(copied_world: Home) -> None:
+    """The check would pass whatever the records say, or forget what it found once it has told it."""
+    platform = Platform(copied_world)
+
+    def replayed() -> dg.AssetCheckResult:
+        result = replay_is_exact(platform=platform)
+        assert isinstance(result, dg.AssetCheckResult)
+        return result
+
+    def rewrite(other: str) -> None:
+        table = DeltaTable(str(platform.lake.path(RUN_EPISODE)))
+        table.update(predicate=f"episode_id = '{victim}'", updates={"outcome": f"'{other}'"})
+
+    assert replayed().passed
+    episodes = platform.lake.scan(RUN_EPISODE).filter(outcome="success", origin="live").collect()
+    victim = episodes["episode_id"][0]
+    rewrite("failed")
+    for _ in range(2):
+        found = replayed()
+        assert not found.passed
+        assert found.metadata["episodes_divergent"].value == 1
+        assert found.metadata["keys_divergent"].value == [victim]
+        assert len(found.metadata["months_judged"].value) == 1
+    rewrite("success")
+    assert replayed().passed
+    assert replayed().metadata["episodes_replayed"].value == 0
+    platform.close()

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from lake.retention import ERASED
 from lake.spec import TableSpec
 from lake.tables import EVENT_BUS, RUN_EPISODE, STEP_RUN
 from registry.documents import RuntimeBinding
@@ -213,6 +214,13 @@ def test_an_episode_whose_records_were_purged_is_left_out_and_counted(
     found = again(past)
     assert (found.episodes, dict(found.not_replayable), found.replayed) == (15, {"purged": 1}, 14)
     assert found.divergences.is_empty()
+
+
+def test_an_episode_whose_step_runs_were_erased_is_left_out_and_counted(past: Payables) -> None:
+    """A purge of telemetry keeps the rows: replayed, each of its episodes would look like a forgery."""
+    assert rewrite(past, STEP_RUN, "started_at < '2025-01-06'", input=f"'{ERASED}'", output=f"'{ERASED}'") == 4
+    found = again(past)
+    assert dict(found.not_replayable) == {"purged": 1} and found.divergences.is_empty()
 
 
 def test_a_decision_that_was_purged_is_taken_from_the_step_that_it_ended(past: Payables) -> None:
