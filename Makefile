@@ -57,6 +57,7 @@ bench: setup $(PEERS)/.installed ## print speed as ratios against a limit, in on
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.registry
 	$(BIN)/python -m benchmarks.effects
+	$(BIN)/python -m benchmarks.replay
 
 $(PEERS)/.installed: benchmarks/constraints.txt
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
