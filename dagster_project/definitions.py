@@ -10,6 +10,7 @@ import dagster as dg
 
 from dagster_project.assets import DBT, GROUPS
 from dagster_project.checks import CHECKS
+from dagster_project.handoffs import HANDOFF_JOBS
 from dagster_project.jobs import JOBS
 from dagster_project.progress import progress_logger
 from dagster_project.resources import platform_resource
@@ -31,7 +32,7 @@ def build_definitions(*, resource_overrides: Mapping[str, Any] | None = None) ->
     return dg.Definitions(
         assets=[*assets, *DBT],
         asset_checks=CHECKS,
-        jobs=JOBS,
+        jobs=[*JOBS, *HANDOFF_JOBS],
         sensors=SENSORS,
         schedules=SCHEDULES,
         resources={"platform": platform_resource, **(resource_overrides or {})},

@@ -15,11 +15,13 @@ from lake.months import Month
 from lake.spec import MONTH, TableSpec
 from registry.diagrams import graph_of, to_svg
 from registry.documents import Workflow
+from runtime.handoffs import handoffs
 
 PARTITION_ROWS = "dagster/partition_row_count"
 """Marks the materialisation of a single month, which stands beside that of the asset's own step."""
 
 MOST_PICTURES = 40
+MOST_HANDOFFS = 50
 _TYPES = {"text": "string", "json": "string (JSON)", "bool": "boolean", "double": "double", "ratio": "double (0..1)"}
 
 
@@ -121,6 +123,26 @@ def timeliness(platform: Platform, months: Collection[Month]) -> dict[str, Any]:
         "lateness": dg.MetadataValue.table(records=records),
         "lateness_plot": image(plot, "lateness by topic"),
     }
+
+
+def inbox(platform: Platform) -> dict[str, Any]:
+    """Return what waits for a person: how much, and the first `MOST_HANDOFFS` by when they are due."""
+    waiting = handoffs(platform.registry)
+    records = [
+        dg.TableRecord(
+            {
+                "handoff": handoff.handoff_id,
+                "workflow": handoff.workflow_id,
+                "step": handoff.step_id,
+                "owner": handoff.owner_role_id,
+                "waits since": handoff.waiting_since.isoformat(timespec="minutes"),
+                "due": handoff.due_at.isoformat(timespec="minutes"),
+            }
+        )
+        for handoff in waiting[:MOST_HANDOFFS]
+    ]
+    table = {"handoffs": dg.MetadataValue.table(records=records)} if records else {}
+    return {"handoffs_waiting": len(waiting), **table}
 
 
 def pictures(workflows: Iterable[Workflow]) -> dict[str, dg.MetadataValue]:

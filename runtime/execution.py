@@ -30,6 +30,7 @@ from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
 from registry.steps import Await
 from runtime.awaited import AwaitedEvents
 from runtime.claims import Claims, listens_to, takes
+from runtime.effects.journal import Effects
 from runtime.engine import AWAITED, EPISODES, Executed, execute
 from runtime.identities import digests_under, name_uuids, seeds_of, time_ordered_uuids
 from runtime.protocol import ErrorCode, SkillTable
@@ -302,7 +303,12 @@ class _Runner:
         batch_id = name_uuid("execute", plan.body_hash, *episodes["episode_id"].sort())
         self._name(batch_id, plan, episodes.height)
         executed = execute(
-            plan, episodes, skills=self.skills, find_awaited=partial(self.find_awaited, plan), now=self.now
+            plan,
+            episodes,
+            skills=self.skills,
+            find_awaited=partial(self.find_awaited, plan),
+            now=self.now,
+            effects=Effects(self.registry, batch_id=batch_id),
         )
         self._commit(plan, episodes, executed, batch_id)
         self.done.batches += 1

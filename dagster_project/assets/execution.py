@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from dagster_project.metadata import accounting, table_spec, touched
+from dagster_project.metadata import accounting, inbox, table_spec, touched
 from dagster_project.partitions import MONTHLY, ONE_RUN, months_of
 from dagster_project.platform import Platform
 from ingest.history import import_log
@@ -99,4 +99,6 @@ def execution(
     outcomes = {f"episodes_{outcome}": count for outcome, count in sorted(done.outcomes.items())}
     for spec in _RUNS:
         metadata = touched(context, platform, spec, done.rows[spec.name])
+        if spec is RUN_EPISODE:
+            metadata |= inbox(platform)
         yield dg.MaterializeResult(asset_key=spec.name, metadata={**metadata, "batches": done.batches, **outcomes})
