@@ -22,6 +22,7 @@ from registry.database import Registry
 from registry.documents import HttpBinding, RuntimeBinding
 from runtime.connectors.client import IN_FLIGHT, HttpClient
 from runtime.connectors.http import HttpSkills
+from runtime.documents import Column
 from runtime.effects.journal import Effects
 from runtime.protocol import Call
 
@@ -56,9 +57,9 @@ def _compare(endpoint: str, folder: Path, calls: int, passes: int, in_flight: in
     for number in range(-1, passes):  # the first pass opens the connections and is not counted
         keys = [f"pass {number}/{row}" for row in range(calls)]
         call = Call(
-            {"amount": list(range(calls)), "vendor": ["VEND-1"] * calls},
+            {"amount": Column(pl.Series(map(str, range(calls)))), "vendor": Column.repeat("VEND-1", calls)},
             pl.Series(range(calls), dtype=pl.UInt64),
-            lambda *path: [None] * calls,
+            lambda *path: Column.repeat(None, calls),
             binding,
             skill_id="SK-BENCH-001",
             step_id="T-01",
@@ -69,7 +70,8 @@ def _compare(endpoint: str, folder: Path, calls: int, passes: int, in_flight: in
         between = time.perf_counter()
         kept = Effects(registry).perform(skill, call, keys, timeout_ms=None)
         end = time.perf_counter()
-        assert done["error_code"].null_count() == kept["error_code"].null_count() == calls
+        failed = pl.concat([done, kept]).drop_nulls("error_code")
+        assert failed.is_empty(), failed.group_by("error_code", "error_message").len()
         if number >= 0:
             bare.append(between - start)
             journaled.append(end - between)
