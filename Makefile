@@ -8,6 +8,7 @@ PEERS := .venv-bench
 LOG ?=
 EVENTS ?= 20000
 SEED ?= 7
+APPROVE ?=
 
 # Without bytecode every process compiles every package again, which triples the start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,12 +27,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up $(VENV), once; this takes a minute or two"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib guard lake registry ingest runtime synthesis dashboard dagster_project app >/dev/null || true
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib guard lake registry ingest runtime synthesis governance dashboard dagster_project app >/dev/null || true
 	@$(BIN)/python -c 'from lake.transform import ensure_manifest; ensure_manifest()'
 	@touch $@
 
-run: setup ## run the whole loop; LOG=path imports your event log instead
-	@$(if $(LOG),$(BIN)/rwcm backfill "$(LOG)",$(BIN)/rwcm run --events $(EVENTS) --seed $(SEED))
+run: setup ## run the whole loop; APPROVE=1 goes on to publication; LOG=path imports your event log instead
+	@$(if $(LOG),$(BIN)/rwcm backfill "$(LOG)",$(BIN)/rwcm run --events $(EVENTS) --seed $(SEED) $(if $(APPROVE),--approve))
 
 dev: setup ## start the Dagster UI on http://127.0.0.1:3000
 	@home=$$($(BIN)/python -m dagster_project.instance) && DAGSTER_HOME=$$home $(BIN)/dagster dev -h 127.0.0.1 -p 3000

@@ -8,6 +8,7 @@ import click
 
 from app.commands.database import database, ddl
 from app.commands.dead_letters import dead_letters
+from app.commands.decisions import decide
 from app.commands.effects import effects
 from app.commands.handoffs import handoffs
 from app.commands.registry import registry
@@ -37,17 +38,19 @@ def main() -> None:
     "--events", default=20_000, show_default=True, type=click.IntRange(100, 5_000_000), help="Records to land."
 )
 @click.option("--seed", default=7, show_default=True, help="Another seed gives another world.")
+@click.option("--approve", is_flag=True, help="Let demo reviewers approve what the gates passed, publish it and go on.")
 @said_clearly(HomeFault)
-def run(events: int, seed: int) -> None:
+def run(events: int, seed: int, approve: bool) -> None:
     """Run the whole loop on eighteen months of simulated accounts payable.
 
-    Lands a stream of events, ingests and executes it, reflects, proposes, builds the marts and publishes the warehouse.
-    A second run changes nothing.
+    Lands a stream of events, ingests and executes it, reflects, proposes, lets the gates judge, builds the marts and
+    publishes the warehouse. A second run changes nothing. With --approve demo reviewers decide, and the next events run
+    what was published.
     """
     from app.loop import run_demonstration
 
     show_progress()
-    run_demonstration(Home.from_environment(), events=events, seed=seed)
+    run_demonstration(Home.from_environment(), events=events, seed=seed, approves=approve)
 
 
 @main.command()
@@ -123,6 +126,7 @@ main.add_command(dead_letters)
 main.add_command(effects)
 main.add_command(handoffs)
 main.add_command(replay)
+main.add_command(decide)
 main.add_command(schemas)
 main.add_command(serve)
 main.add_command(token)

@@ -1,7 +1,6 @@
 """Who a command acts for: the bearer of the token that it is given, never a name that somebody types."""
 
 import os
-import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import wraps
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.faults import Refused
+from guard.tokens import TokenFileFault, read_token_file
 
 if TYPE_CHECKING:
     from registry.database import Registry
 
 TOKEN_VARIABLE = "RWCM_TOKEN"  # noqa: S105 - a name
-_MAX_BYTES = 1024
 
 
 def acting(command: Callable[..., None]) -> Callable[..., None]:
@@ -57,28 +56,16 @@ def given_token(token_file: Path | None) -> str:
         Refused: there is none, or others than the caller can read its file.
     """
     if token_file is not None:
-        return _read(token_file)
+        try:
+            return read_token_file(token_file)
+        except TokenFileFault as fault:
+            raise Refused(str(fault)) from None
     if token := os.environ.get(TOKEN_VARIABLE, "").strip():
         return token
     raise Refused(
         f"this needs to know who you are: set {TOKEN_VARIABLE}, or name a file with --token-file; the operator issues "
         "tokens with rwcm token issue"
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        # Without waiting: a pipe that nobody writes to would hold the command for ever.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            held = os.fstat(file.fileno())
-            if not stat.S_ISREG(held.st_mode):
-                raise Refused(f"{path} is no file; write the token into one")
-            if held.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise Refused(f"{path} can be read by others; keep it for yourself: chmod 600 {path}")
-            content = file.read(_MAX_BYTES)
-    except OSError as fault:
-        raise Refused(f"{path} cannot be read: {fault.strerror}; name the file that holds your token") from None
-    return content.decode("utf-8", "replace").strip()
 
 
 def operator() -> str:

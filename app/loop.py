@@ -13,23 +13,28 @@ from app.console import console, errors, table
 from app.faults import Refused
 from dagster_project.instance import RunFailed, run_job
 from dagster_project.platform import Platform
+from governance.gates import standings
 from ingest.logs import ColumnMapping, UnreadableLog, read_log
 from lake.home import Home
 from lake.tables import OPEN_EPISODE, PUBLICATION_QUEUE, RUN_EPISODE
 from lake.warehouse import read
+from registry.permissions import load_permissions
+from registry.proposals import proposals
+from registry.reviews import next_steps
 
 Metadata = Mapping[str, Mapping[str, Any]]
 
 
-def run_demonstration(home: Home, *, events: int, seed: int) -> None:
-    """Run the demonstration job and print what it did.
+def run_demonstration(home: Home, *, events: int, seed: int, approves: bool = False) -> None:
+    """Run the demonstration job and print what it did; with `approves` let demo reviewers decide, and go on.
 
     Raises:
         HomeFault: the home was made with other values.
     """
     if (fixed := home.demonstration()) is not None:
         home.fix(as_of=fixed.as_of, seed=seed, events=events)
-    done = _run(home, "demonstration", {"ops": {"demonstration_stream": {"config": {"events": events, "seed": seed}}}})
+    stream: dict[str, Any] = {"events": events, "seed": seed}
+    done = _run(home, "demonstration", {"ops": {"demonstration_stream": {"config": stream}}})
     records, queue = done["event_bus"], done["publication_queue"]
     has_changed = bool(records["records_read"] or done["run_episode"]["rows_added"] or queue["proposals_new"])
     if not has_changed:
@@ -44,8 +49,41 @@ def run_demonstration(home: Home, *, events: int, seed: int) -> None:
     console.print("\n[bold]Episodes[/bold] by outcome")
     console.print(table([(outcome, f"{count:,}") for outcome, count in [*outcomes, ("waiting now", waiting)]]))
     _print_proposals(platform)
+    if approves:
+        _go_on(home, platform, stream)
+    else:
+        _print_way_on(platform)
     platform.close()
     _print_places(home)
+
+
+def _go_on(home: Home, platform: Platform, stream: Mapping[str, Any]) -> None:
+    """Approve what the gates have passed, publish it, and let the next events run through what is current then."""
+    from app.approval import DEMO, approve_all, ran_since
+
+    decided = approve_all(platform)
+    if decided:
+        console.print(f"\n[bold]Approved[/bold] by {DEMO}s, for the demonstration alone, each by an own token")
+        for one in decided:
+            console.print(f"  {one.publication_id[:8]}", markup=False)
+    published = _run(home, "publish", {})["publications"]["versions"]
+    if published:
+        console.print("\n[bold]Published[/bold]")
+        for version in published:
+            console.print(f"  {version}", markup=False)
+    if not platform.registry.frame(PUBLICATION_QUEUE).filter(decision="published").height:
+        console.print("\nnothing was approved, so nothing changed")
+        return
+    fixed = home.demonstration()
+    assert fixed is not None
+    _run(home, "demonstration", {"ops": {"demonstration_stream": {"config": {**stream, "goes_on": True}}}})
+    found = ran_since(platform, fixed.as_of)
+    console.print("\n[bold]The next events[/bold] ran what is current now")
+    rows: list[tuple[str, ...]] = [("workflow", "ended", "wait for a decision")]
+    rows += [(name, f"{ended:,}", f"{waiting:,}") for name, ended, waiting in found.by_workflow]
+    console.print(table(rows))
+    told = "no event ran two workflows" if not found.shared else f"[red]{found.shared} events ran two workflows[/red]"
+    console.print(f"  {told}")
 
 
 def run_backfill(home: Home, log: Path, **options: str) -> None:
@@ -118,24 +156,52 @@ def _print_records(title: str, counts: Mapping[str, Any]) -> None:
     console.print("  read = accepted + rejected + duplicate: " + ("closed" if closes else "[red]NOT CLOSED[/red]"))
 
 
+def _print_way_on(platform: Platform) -> None:
+    """Say how what waits for reviewers is approved."""
+    with platform.registry.read() as connection:
+        waiting = [
+            one.proposal
+            for one in standings(connection, now=platform.now())
+            if one.has_passed and one.proposal.decision == "pending"
+        ]
+        roles = sorted(load_permissions(connection, now=platform.now()).reviewers)
+    if not waiting:
+        return
+    name = waiting[0].publication_id[:8]
+    console.print("\n[bold]How to approve[/bold] what the gates have passed")
+    console.print("  make run APPROVE=1    demo reviewers approve it, and the next events run what is published")
+    console.print(f"  or each reviewer ({', '.join(roles)}) by an own token:")
+    console.print(f"    rwcm token issue --role {roles[0]} --subject YOUR-ID --to token", markup=False)
+    console.print(f'    rwcm decide {name} --approve --reason "..." --token-file token', markup=False, soft_wrap=True)
+
+
 def _print_proposals(platform: Platform) -> None:
     queue = platform.registry.frame(PUBLICATION_QUEUE).sort("created_at", "proposal_type")
     console.print(f"\n[bold]Proposals[/bold] {queue.filter(pl.col('decision') == 'pending').height} pending")
+    with platform.registry.read() as connection:
+        permissions = load_permissions(connection, now=platform.now())
+        listed = proposals(connection)
+        steps = next_steps(connection, listed, permissions, now=platform.now())
+    waits = {one.publication_id: step for one, step in zip(listed, steps, strict=True)}
     for row in queue.iter_rows(named=True):
-        console.print(
-            f"  {row['publication_id'][:8]}  {_said(row)}  confidence {row['confidence']:.3f}",
-            soft_wrap=True,
-            markup=False,
-        )
+        risk = f", risk {row['risk_score']:.4f} ({row['risk_band']})" if row["risk_band"] else ""
+        told = f"{_said(row)}  confidence {row['confidence']:.3f}{risk}"
+        console.print(f"  {row['publication_id'][:8]}  {told}", soft_wrap=True, markup=False)
+        step = waits[row["publication_id"]] or row["decision"]
+        console.print(f"            {step}", soft_wrap=True, markup=False)
 
 
 def _said(row: Mapping[str, Any]) -> str:
     from guard.canonical import parse
 
     body = parse(row["proposal_body"])
-    if row["proposal_type"] == "step":
-        return f"set {body['target']} of {body['workflow_id']} from {body['from']} to {body['value']}"
-    return f"new workflow {body['workflow_id']} {body['workflow_name']} for {', '.join(body['genome']['vendors'])}"
+    if body.get("type") == "update_param":
+        return f"set {body['target']} of {body['workflow_id']} from {body.get('from')} to {body['value']}"
+    vendors = body.get("genome", {}).get("vendors", ())
+    told = (
+        f"workflow {body['workflow_id']} {body['workflow_name']}" if "workflow_name" in body else row["proposal_type"]
+    )
+    return f"{told} for {', '.join(vendors)}" if vendors else told
 
 
 def _print_places(home: Home) -> None:

@@ -15,11 +15,13 @@ import dagster as dg
 import polars as pl
 
 from dagster_project.platform import Platform, first_month
+from governance.gates import judge, standings
 from ingest.dead_letters import refusal_rate
 from lake.months import Month
 from lake.spec import MONTH
-from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, RUN_EPISODE, SCHEMA_REGISTRY
+from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, PUBLICATION_QUEUE, RUN_EPISODE, SCHEMA_REGISTRY
 from registry.cursors import changed_months, remember_months
+from registry.gates import GATES, GateDecision
 from registry.loader import event_schemas
 from registry.schema_check import check_registry
 from runtime.replay import replay, workflows_that_ran
@@ -254,4 +256,68 @@ def replay_is_exact(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult
     )
 
 
-CHECKS = (event_bus_suite, dead_letter_rate, schema_consumers, replay_is_exact)
+GATE_CHECKS = {gate: f"gate_{gate}" for gate in GATES}
+"""The check of each gate."""
+
+_REASONS_IN_NUMBERS = ("effects", "confidence", "risk")
+
+_WHAT_GATES_REFUSE = {
+    "contract": "Every proposal can stand beside the registry as it is.",
+    "effects": "No proposal can bring about what a policy blocks; an undeclared action counts as all.",
+    "confidence": "Every proposal's evidence makes it sure enough.",
+    "tests": "Every path of a proposed workflow was run, in a sandbox, to its stated end.",
+    "replay": "What happened lately comes out the same each time under a proposed workflow.",
+    "risk": "No proposal is riskier than the policies allow.",
+}
+
+
+@dg.multi_asset_check(
+    name="publication_gates",
+    specs=[
+        dg.AssetCheckSpec(
+            name,
+            asset=PUBLICATION_QUEUE.name,
+            blocking=True,
+            description=f"{_WHAT_GATES_REFUSE[gate]} A refused proposal is a row and a warning; the check fails only "
+            "if the gate has not judged one, or one that it refused stands among the approved.",
+        )
+        for gate, name in GATE_CHECKS.items()
+    ],
+    can_subset=False,
+)
+def publication_gates(platform: dg.ResourceParam[Platform]) -> Iterator[dg.AssetCheckResult]:
+    """Every gate over what waits in the queue: one decision row per proposal, by which alone it can be published.
+
+    A check gates within one run only, so the rows are what publication asks for.
+    """
+    done = judge(platform.registry, platform.lake, platform.skills, now=platform.now())
+    with platform.registry.read() as connection:
+        found = standings(connection, now=platform.now())
+    for gate, name in GATE_CHECKS.items():
+        said = {one.proposal.publication_id: {d.gate: d for d in one.decisions}.get(gate) for one in found}
+        approved = {one.proposal.publication_id for one in found if one.proposal.decision == "approved"}
+        unjudged = [proposal for proposal, decision in said.items() if decision is None]
+        refused = {proposal: decision for proposal, decision in said.items() if decision and not decision.is_passed}
+        is_broken = bool(unjudged or refused.keys() & approved)
+        yield dg.AssetCheckResult(
+            check_name=name,
+            passed=not unjudged and not refused,
+            severity=dg.AssetCheckSeverity.ERROR if is_broken else dg.AssetCheckSeverity.WARN,
+            metadata={
+                "proposals": len(said),
+                "judged_now": done.proposals,
+                "refused": len(refused),
+                "unjudged": dg.MetadataValue.json(unjudged[:_SHOWN_KEYS]),
+                "refused_proposals": dg.MetadataValue.json(_told(gate, refused)),
+                "way_out": "rwcm registry gates",
+            },
+        )
+
+
+def _told(gate: str, refused: Mapping[str, GateDecision]) -> dict[str, str]:
+    """Return what was refused and why; a reason that may quote a document, and so a value, is left to the row."""
+    shown = list(refused.items())[:_SHOWN_KEYS]
+    return {proposal: one.reason if gate in _REASONS_IN_NUMBERS else "see its row" for proposal, one in shown}
+
+
+CHECKS = (event_bus_suite, dead_letter_rate, schema_consumers, replay_is_exact, publication_gates)

@@ -10,6 +10,7 @@ import dagster as dg
 
 from dagster_project.assets import DBT, GROUPS
 from dagster_project.checks import CHECKS
+from dagster_project.decisions import decide_proposal
 from dagster_project.handoffs import HANDOFF_JOBS
 from dagster_project.jobs import JOBS
 from dagster_project.progress import progress_logger
@@ -32,7 +33,7 @@ def build_definitions(*, resource_overrides: Mapping[str, Any] | None = None) ->
     return dg.Definitions(
         assets=[*assets, *DBT],
         asset_checks=CHECKS,
-        jobs=[*JOBS, *HANDOFF_JOBS],
+        jobs=[*JOBS, *HANDOFF_JOBS, decide_proposal],
         sensors=SENSORS,
         schedules=SCHEDULES,
         resources={"platform": platform_resource, **(resource_overrides or {})},

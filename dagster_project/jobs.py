@@ -15,6 +15,8 @@ def _everything_but(*keys: str) -> dg.AssetSelection:
     return dg.AssetSelection.all() - dg.AssetSelection.assets(*keys)
 
 
+_GATES = dg.AssetSelection.checks_for_assets("publication_queue")
+
 LOOP = _job(
     "loop",
     _everything_but("demonstration_stream", "event_log", "purge_receipt"),
@@ -50,9 +52,11 @@ EXECUTE = _job(
 )
 REFLECT = _job(
     "reflect",
-    dg.AssetSelection.assets("reflection_log", "publication_queue"),
+    dg.AssetSelection.assets("reflection_log", "publication_queue") - _GATES,
     "Episodes are reflected on, and what follows is proposed.",
 )
+JUDGE = _job("gates", _GATES, "Recorded proposals are judged by every gate.")
+PUBLISH = _job("publish", dg.AssetSelection.assets("publications"), "What was approved becomes current.")
 SERVE = _job(
     "serve",
     dg.AssetSelection.key_prefixes("registry")
@@ -64,4 +68,4 @@ PURGE = _job(
     dg.AssetSelection.assets("purge_receipt"),
     "What the served plan says is past its limit goes, if the run is not dry; what was derived from it is made anew.",
 )
-JOBS = (LOOP, DEMONSTRATION, BACKFILL, INGEST, DELIVER, EXECUTE, REFLECT, SERVE, PURGE)
+JOBS = (LOOP, DEMONSTRATION, BACKFILL, INGEST, DELIVER, EXECUTE, REFLECT, JUDGE, PUBLISH, SERVE, PURGE)

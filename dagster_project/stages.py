@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from dagster_project.assets.registry import MIRROR
-from dagster_project.jobs import DELIVER, EXECUTE, INGEST, REFLECT, SERVE
+from dagster_project.jobs import DELIVER, EXECUTE, INGEST, JUDGE, PUBLISH, REFLECT, SERVE
 from dagster_project.platform import Platform
+from governance import gates, publishing
 from guard.canonical import digest
 from ingest import outbox
 from ingest.events import open_batches
@@ -88,6 +89,18 @@ def closed(platform: Platform, now: datetime) -> Work | Waiting:
     return learning.work_at_hand(platform.lake, platform.registry) or Waiting("every month was reflected on")
 
 
+def recorded(platform: Platform, now: datetime) -> Work | Waiting:
+    """Proposals that a gate has not judged on what holds now."""
+    work = gates.work_at_hand(platform.registry, now=platform.now())
+    return work or Waiting("every proposal was judged")
+
+
+def approved(platform: Platform, now: datetime) -> Work | Waiting:
+    """Proposals that every reviewer has approved."""
+    work = publishing.work_at_hand(platform.registry, now=platform.now())
+    return work or Waiting("nothing that was approved waits for the publisher")
+
+
 def changed(platform: Platform, now: datetime) -> Work | Waiting:
     """Tables that the marts do not show yet."""
     mark = platform.registry.mark(MIRRORED)
@@ -108,6 +121,8 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage("execution", EXECUTE, "Accepted events are executed, and episodes whose wait is over.", accepted),
     Stage("reflection", REFLECT, "Closed episodes are reflected on, and what follows is proposed.", closed),
+    Stage("gates", JUDGE, "Recorded proposals are judged by every gate.", recorded, is_monthly=False),
+    Stage("publication", PUBLISH, "What was approved becomes current.", approved, is_monthly=False),
     Stage("serving", SERVE, "What changed is shown in the marts and published.", changed),
 )
 """The stages in the order in which work goes through them."""

@@ -24,6 +24,10 @@ from lake.months import add_months, month_of
 
 MONTHS = 18
 VENDORS = 60
+FURTHER = 200
+"""Invoices that arrive after the eighteen months, for those who want to see what a publication changed."""
+
+_FURTHER_FROM = 9_000_001
 TOLERANCE = 0.05
 """What WF-FIN-001 ships with: invoices beyond it wait for a decision, so decisions are made for them."""
 
@@ -87,9 +91,7 @@ def _compose(demonstration: Demonstration) -> tuple[Stream, _World, dict[str, tu
     rng = random.Random(demonstration.seed)  # noqa: S311 - a world that can be made again, no secret
     as_of = demonstration.as_of
     start = _months_before(as_of, MONTHS)
-    vendors = [f"VEND-{number:03d}" for number in rng.sample(range(100, 999), VENDORS)]
-    over_billers = {vendor: rng.uniform(0.028, 0.032) for vendor in sorted(rng.sample(vendors, rng.randint(4, 7)))}
-    noise = rng.uniform(0.010, 0.014)
+    vendors, over_billers, noise = _department(rng)
     world = _World()
     sent: list[_Sent] = []
     budget = demonstration.events - 3  # three files hold one unreadable record each
@@ -102,6 +104,63 @@ def _compose(demonstration: Demonstration) -> tuple[Stream, _World, dict[str, tu
     files |= _broken_files(start, sent)
     planned = Counter(item.kind for item in sent) + Counter({"empty_file": 1, "not_gzip": 1, "truncated": 1})
     return Stream(len(files), sum(planned.values()), dict(planned), tuple(over_billers)), world, files
+
+
+def _department(rng: random.Random) -> tuple[list[str], dict[str, float], float]:
+    """Return the vendors, by how much some of them over-bill on average, and how far the others are off."""
+    vendors = [f"VEND-{number:03d}" for number in rng.sample(range(100, 999), VENDORS)]
+    over_billers = {vendor: rng.uniform(0.028, 0.032) for vendor in sorted(rng.sample(vendors, rng.randint(4, 7)))}
+    return vendors, over_billers, rng.uniform(0.010, 0.014)
+
+
+def land_further(home: Home, landing: Landing, demonstration: Demonstration) -> int:
+    """Land the invoices that arrive after the eighteen months, until the demonstration's `continued_at`, once.
+
+    They come from the same vendors, who go on as before: of those who over-bill, some exceed the tolerance learned.
+
+    Returns:
+        How many records were landed now.
+    """
+    marker = home.simulated / "continued.json"
+    if demonstration.continued_at is None or marker.exists():
+        return 0
+    vendors, over_billers, noise = _department(random.Random(demonstration.seed))  # noqa: S311 - as above
+    rng = random.Random(f"{demonstration.seed}/further")  # noqa: S311
+    span = demonstration.continued_at - demonstration.as_of
+    world, lines = _World(), []
+    for serial in range(_FURTHER_FROM, _FURTHER_FROM + FURTHER):
+        vendor, produced_at = rng.choice(vendors), demonstration.as_of + span * rng.uniform(0.01, 1)
+        ordered = max(5_000, round(rng.lognormvariate(12.4, 1.0)))
+        excess = rng.gauss(over_billers[vendor], 0.009) if vendor in over_billers else rng.gauss(0.0, noise)
+        lines.append(_line(_record(world, _uuid(rng), serial, vendor, ordered, excess, produced_at)))
+    _extend(home, "documents.parquet", world.documents, ["uri", "text"])
+    _extend(home, "purchase_orders.parquet", world.purchase_orders, ["po_id", "vendor_id", "amount_cents"])
+    landing.put("ap-further.ndjson", b"".join(line + b"\n" for line in lines), received_at=demonstration.continued_at)
+    marker.write_text(json.dumps({"records": len(lines)}))
+    return len(lines)
+
+
+def _record(
+    world: _World, event_id: str, serial: int, vendor: str, ordered: int, excess: float, produced_at: datetime
+) -> dict[str, Any]:
+    """Return the record of an invoice, and put its document and order into the world."""
+    po_id, uri = f"PO-{serial:07d}", f"sim://ap-inbox/{serial:07d}.pdf"
+    world.purchase_orders.append((po_id, vendor, ordered))
+    world.documents.append((uri, _document(serial, vendor, po_id, round(ordered * (1 + excess)), True)))
+    return {
+        "event_id": event_id,
+        "topic": "ap.invoice.received",
+        "payload": {"invoice_uri": uri, "vendor_id": vendor, "po_id": po_id, "received_at": _iso(produced_at)},
+        "produced_at": _iso(produced_at),
+        "producer_id": _MAILBOX,
+    }
+
+
+def _extend(home: Home, name: str, rows: list[Any], columns: list[str]) -> None:
+    """Add rows to what a simulated system holds; what an interrupted call added is not added again."""
+    held = pl.read_parquet(home.simulated / name)
+    more = pl.DataFrame(rows, schema=held.schema, orient="row")
+    _write(home, name, pl.concat([held, more]).unique(columns[0], keep="first", maintain_order=True).rows(), columns)
 
 
 def _months_before(moment: datetime, months: int) -> datetime:

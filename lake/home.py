@@ -2,8 +2,8 @@
 
 import json
 import os
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from filelock import FileLock
@@ -133,12 +133,36 @@ class Home:
             stored = json.loads(self._demonstration.read_text())
         except FileNotFoundError:
             return None
-        return Demonstration(datetime.fromisoformat(stored["as_of"]), stored["seed"], stored["events"])
+        moments = {name: datetime.fromisoformat(stored[name]) for name in ("as_of", "continued_at") if name in stored}
+        return Demonstration(seed=stored["seed"], events=stored["events"], **moments)
 
     def now(self) -> datetime:
         """Return the moment that the home takes for now: that of its demonstration, else the clock's."""
         fixed = self.demonstration()
-        return fixed.as_of if fixed else datetime.now(UTC)
+        return fixed.now if fixed else datetime.now(UTC)
+
+    def go_on(self, until: datetime) -> "Demonstration":
+        """Let the clock of the home's demonstration go on, once, and return the demonstration.
+
+        Raises:
+            HomeFault: the home has no demonstration.
+        """
+        with FileLock(self.root / ".demonstration.lock"):
+            fixed = self.demonstration()
+            if fixed is None:
+                raise HomeFault(f"{self.root} holds no demonstration that could go on; rwcm run makes one")
+            if fixed.continued_at is None:
+                fixed = replace(fixed, continued_at=max(until.astimezone(UTC), fixed.as_of + timedelta(seconds=1)))
+                self._write(fixed)
+        return fixed
+
+    def _write(self, fixed: "Demonstration") -> None:
+        stated = {"as_of": fixed.as_of.isoformat(), "seed": fixed.seed, "events": fixed.events}
+        if fixed.continued_at is not None:
+            stated["continued_at"] = fixed.continued_at.isoformat()
+        partial = self._demonstration.with_suffix(".partial")
+        partial.write_text(json.dumps(stated, indent=2) + "\n")
+        partial.replace(self._demonstration)
 
     def fix(self, *, as_of: datetime, seed: int, events: int) -> "Demonstration":
         """Return the home's demonstration, fixed by the first call and the same ever after.
@@ -150,10 +174,7 @@ class Home:
             fixed = self.demonstration()
             if fixed is None:
                 fixed = Demonstration(as_of.astimezone(UTC), seed, events)
-                wanted = {"as_of": fixed.as_of.isoformat(), "seed": seed, "events": events}
-                partial = self._demonstration.with_suffix(".partial")
-                partial.write_text(json.dumps(wanted, indent=2) + "\n")
-                partial.replace(self._demonstration)
+                self._write(fixed)
         if (fixed.seed, fixed.events) != (seed, events):
             raise HomeFault(
                 f"{self.root} was made with --seed {fixed.seed} --events {fixed.events}; "
@@ -168,8 +189,18 @@ class Home:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What the demonstration's stream of events follows from: the same values give the same bytes."""
+    """What the demonstration's stream of events follows from: the same values give the same bytes.
+
+    Attributes:
+        as_of: when its eighteen months end.
+        continued_at: when what follows on a publication ends; None before there was one.
+    """
 
     as_of: datetime
     seed: int
     events: int
+    continued_at: datetime | None = None
+
+    @property
+    def now(self) -> datetime:
+        return self.continued_at or self.as_of

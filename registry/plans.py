@@ -126,6 +126,15 @@ def load_active_plans(registry: Registry) -> tuple[Plan, ...]:
         return tuple(map(planner.plan, current_documents(connection, Workflow, status="active").values()))
 
 
+def plan_of(connection: sa.Connection, workflow: Received[Workflow]) -> Plan:
+    """Return the plan of a workflow that need not be current, such as a proposed one.
+
+    Raises:
+        NotRegistered: it calls a skill that is not there.
+    """
+    return _Planner(connection).plan(workflow)
+
+
 class _Planner:
     """Builds plans from one consistent state of the registry."""
 

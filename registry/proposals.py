@@ -7,7 +7,7 @@ proposal, whoever proposes it. Deciding is the gates' and reviewers' business; t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from lake.tables import PUBLICATION_QUEUE
 from registry.database import TABLES, fetch, insert_missing
 from registry.objects import NotRegistered
 from registry.outbox import PROPOSED, announce_many
+from registry.types import RATIO_STEP
 
 EXPIRY = timedelta(days=21)
 """A proposal that nobody acts on closes by itself."""
@@ -134,7 +135,7 @@ def _row(proposal: Proposal, now: datetime) -> dict[str, Any]:
         "proposal_body": body,
         "proposal_hash": proposal_hash,
         "provenance": canonical({**proposal.provenance, "base_version": proposal.base}),
-        "confidence": proposal.confidence,
+        "confidence": _rounded_down(proposal.confidence),
         "risk_score": 1,
         "risk_band": None,
         "policy_checks": "[]",
@@ -149,6 +150,12 @@ def _row(proposal: Proposal, now: datetime) -> dict[str, Any]:
         "updated_at": now,
         "updated_by": proposal.proposed_by,
     }
+
+
+def _rounded_down(confidence: float | Decimal) -> Decimal:
+    """Return a confidence as it is stored, rounded down: what is compared with a minimum must not look surer."""
+    number = Decimal(repr(confidence)) if isinstance(confidence, float) else Decimal(confidence)
+    return number.quantize(RATIO_STEP, ROUND_FLOOR) if number.is_finite() else number
 
 
 def _announcement(row: Mapping[str, Any], proposal: Proposal) -> dict[str, Any]:
@@ -191,6 +198,20 @@ def proposals(connection: sa.Connection, *, decision: str | None = None) -> list
     if decision is not None:
         query = query.filter_by(decision=decision)
     return [_queued(row) for row in connection.execute(query).mappings()]
+
+
+def open_proposals(connection: sa.Connection) -> list[Queued]:
+    """Return what waits to be decided or published, the oldest first, expired proposals included."""
+    query = sa.select(_TABLE).where(_TABLE.c.decision.in_(("pending", "approved")))
+    ordered = query.order_by(_TABLE.c.created_at, _TABLE.c.publication_id)
+    return [_queued(row) for row in connection.execute(ordered).mappings()]
+
+
+def expire(connection: sa.Connection, *, by: str, now: datetime) -> int:
+    """Close what nobody decided or published in time, and return how many that were."""
+    is_over = (_TABLE.c.decision.in_(("pending", "approved")), _TABLE.c.expires_at <= now)
+    closed = {"decision": "expired", "updated_at": now, "updated_by": by}
+    return connection.execute(sa.update(_TABLE).where(*is_over).values(closed)).rowcount
 
 
 def _stored(connection: sa.Connection, ids: Sequence[str]) -> list[Queued]:
@@ -273,8 +294,8 @@ def assess(
     connection: sa.Connection,
     proposal: Queued,
     *,
-    risk_score: Decimal,
-    risk_band: str,
+    risk_score: Decimal | int,
+    risk_band: str | None,
     policy_checks: Sequence[Mapping[str, Any]],
     by: str,
     now: datetime,

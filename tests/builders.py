@@ -312,13 +312,19 @@ class Payables:
         ordered: str | None = "100.00",
         legible: bool = True,
         vendor: str = "VEND-1",
+        is_written: bool = True,
     ) -> dict[str, Any]:
-        """Make an invoice's document and order, and return the payload of its event."""
+        """Make an invoice's document and order, and return the payload of its event.
+
+        Args:
+            is_written: put it into the simulated systems; for many at once, call `write` after the last.
+        """
         total = f"Total: EUR {Decimal(billed):,.2f}" if legible else "T0~al: E#R ?"
         self.documents[f"sim://{name}"] = f"INVOICE {name}\nVendor: {vendor}\nPurchase order: PO-{name}\n{total}\n"
         if ordered is not None:
             self.orders[f"PO-{name}"] = (vendor, int(Decimal(ordered) * 100))
-        self._write()
+        if is_written:
+            self.write()
         return {
             "invoice_uri": f"sim://{name}",
             "vendor_id": vendor,
@@ -344,7 +350,8 @@ class Payables:
         """Return the Delta version of every log table."""
         return {spec.name: self.lake.version(spec) for spec in LOGS}
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Put the documents and orders into the simulated systems."""
         documents = pl.DataFrame(list(self.documents.items()), schema=["uri", "text"], orient="row")
         documents.write_parquet(self.home.simulated / "documents.parquet")
         orders = pl.DataFrame(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from app.commands.decisions import gates, publish
 from app.commands.forms import export, import_, schema
 from app.console import show_progress, table
 from app.faults import refusing, said_clearly
@@ -44,7 +45,7 @@ def registry() -> None:
     """
 
 
-for _command in (export, import_, schema):
+for _command in (export, import_, schema, gates, publish):
     registry.add_command(_command)
 
 
@@ -335,16 +336,17 @@ def retire(workflow_id: str, reason: str, as_json: bool, registry: "Registry", p
 def proposals(decision: str | None, mine: bool, token_file: Path | None, as_json: bool) -> None:
     """List the publication queue, the oldest proposal first, and what each waits for.
 
-    rwcm registry diff --proposal ID shows one as a review. Gates and reviewers decide; no command goes round them.
+    rwcm registry diff --proposal ID shows one as a review, rwcm registry gates what the gates found; rwcm decide is for
+    reviewers. No command goes round gates and reviewers.
     """
     from registry.access import InvalidToken, authenticate
     from registry.permissions import load_permissions
     from registry.proposals import proposals as queue
-    from registry.reviews import is_up_to, next_step
+    from registry.reviews import is_up_to, next_steps
 
-    now = datetime.now(UTC)
+    now = Home.from_environment().now()
     with refusing(InvalidToken), closing(open_registry()) as opened:
-        principal = authenticate(opened, given_token(token_file), now=now) if mine else None
+        principal = authenticate(opened, given_token(token_file), now=datetime.now(UTC)) if mine else None
         with opened.read() as connection:
             permissions = load_permissions(connection, now=now)
             found = [
@@ -352,7 +354,7 @@ def proposals(decision: str | None, mine: bool, token_file: Path | None, as_json
                 for item in queue(connection, decision=decision)
                 if principal is None or is_up_to(connection, item, principal, permissions, now=now)
             ]
-    steps = [next_step(item, permissions, now=now) for item in found]
+            steps = next_steps(connection, found, permissions, now=now)
     if as_json:
         _echo_json([_proposal_as_json(item) | {"next": step} for item, step in zip(found, steps, strict=True)])
         return

@@ -10,7 +10,7 @@ from pydantic import Field
 from dagster_project.metadata import accounting, table_spec, timeliness, touched
 from dagster_project.partitions import MONTHLY, ONE_RUN
 from dagster_project.platform import Platform
-from ingest.demonstration import land_demonstration
+from ingest.demonstration import land_demonstration, land_further
 from ingest.events import ingest_landing
 from ingest.outbox import deliver_outbox
 from lake.tables import EVENT_BUS, EVENT_DEAD_LETTER, LOGS, OUTBOX
@@ -22,6 +22,7 @@ class DemonstrationConfig(dg.Config):
 
     events: int = Field(default=20_000, ge=100, le=5_000_000, description="Records to land.")
     seed: int = Field(default=7, description="Another seed gives other vendors, invoices and faults.")
+    goes_on: bool = Field(default=False, description="Land what arrives after the eighteen months as well, once.")
 
 
 @dg.asset(kinds={"python"}, owners=["team:finance"])
@@ -37,6 +38,10 @@ def demonstration_stream(config: DemonstrationConfig, platform: dg.ResourceParam
         )
     fixed = platform.home.fix(as_of=datetime.now(UTC), seed=config.seed, events=config.events)
     stream = land_demonstration(platform.home, platform.landing, fixed)
+    if config.goes_on:
+        fixed = platform.home.go_on(datetime.now(UTC))
+        landed = land_further(platform.home, platform.landing, fixed)
+        return dg.MaterializeResult(metadata={"landed": bool(landed), "records": landed, "seed": fixed.seed})
     if stream is None:
         return dg.MaterializeResult(metadata={"landed": False, "as_of": fixed.as_of.isoformat(), "seed": fixed.seed})
     return dg.MaterializeResult(
@@ -108,7 +113,7 @@ def trigger_firings(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResul
 
 
 @dg.asset(
-    deps=["registry_pack", "trigger_firings", "event_bus", "event_log", "publication_queue"],
+    deps=["registry_pack", "trigger_firings", "event_bus", "event_log", "publication_queue", "publications"],
     kinds={"sqlite", "deltalake"},
     owners=["team:platform"],
     pool="delta_event_bus",

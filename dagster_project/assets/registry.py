@@ -42,7 +42,7 @@ def registry_pack(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
     specs=[
         dg.AssetSpec(
             ["registry", spec.name],
-            deps=["registry_pack", "run_episode", "publication_queue", "outbox"],
+            deps=["registry_pack", "run_episode", "publication_queue", "publications", "outbox"],
             description=f"Copy of the registry's table for the marts. {spec.description}\n\nGrain: {spec.grain}.",
             kinds={"deltalake"},
             owners=["team:platform"],

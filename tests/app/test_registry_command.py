@@ -211,38 +211,90 @@ def test_a_draft_that_needs_another_can_be_looked_at(home: Home, tmp_path: Path)
     assert "there is no skill SK-NEW-100" in shown[-1]
 
 
+def policy_of(folder: Path, name: str = "Other words") -> Path:
+    """Write a policy under another name, a change that the gates pass, and return the file."""
+    policy = json.loads((PACK / "policies/POL-CONTRACT-001.json").read_text())
+    path = folder / "policy.json"
+    path.write_text(json.dumps({**policy, "policy_name": name}))
+    return path
+
+
 def test_the_queue_says_what_it_waits_for_and_whose_move_it_is(home: Home, tmp_path: Path) -> None:
     """A reviewer sees what is theirs, a proposer whom to ask; nobody may decide what they proposed."""
     assert PUBLICATION_QUEUE.column("decision").enum == DECISIONS
     by_manager = submitted(home, tmp_path)
     reviewer = token(home, "QA-M-001")
-    policy = json.loads((PACK / "policies/POL-CONTRACT-001.json").read_text())
-    (tmp_path / "policy.json").write_text(json.dumps({**policy, "policy_name": "Other words"}))
-    (own,) = told("submit", tmp_path / "policy.json", token=reviewer)
+    (own,) = told("submit", policy_of(tmp_path), token=reviewer)
+    waits = {item["publication_id"]: item["next"] for item in told("proposals")}
+    assert waits == dict.fromkeys([by_manager, own["publication_id"]], "the gates: rwcm registry gates")
+    assert told("proposals", "--mine", token=reviewer) == [], "what no gate has judged is nobody's move"
+    assert {item["publication_id"]: item["has_passed"] for item in told("gates")} == {
+        by_manager: False,
+        own["publication_id"]: True,
+    }
     waits = {item["publication_id"]: item["next"] for item in told("proposals")}
     assert waits == {
-        by_manager: "gates, then a reviewer who is not of-FA-D-001: QA-M-001 or SEC-M-001",
-        own["publication_id"]: "gates, then a reviewer who is not of-QA-M-001: QA-M-001 or SEC-M-001",
+        by_manager: "nobody: refused by risk; rwcm registry gates says why",
+        own["publication_id"]: "QA-M-001 and SEC-M-001, not of-QA-M-001: rwcm decide",
     }
-    mine = told("proposals", "--mine", token=reviewer)
-    assert [item["publication_id"] for item in mine] == [by_manager]
-    assert told("proposals", "--mine", token=token(home, "FA-D-001")) == []
-    approved(home, by_manager)
-    assert told("proposals", "--decision", "approved")[0]["next"] == "a publisher: QA-M-001"
-    assert [item["decision"] for item in told("proposals", "--mine", token=reviewer)] == ["approved"]
-    (other,) = told("proposals", "--mine", token=token(home, "SEC-M-001"))
-    assert other["publication_id"] == own["publication_id"]
+    assert told("proposals", "--mine", token=reviewer) == []
+    (mine,) = told("proposals", "--mine", token=token(home, "SEC-M-001"))
+    assert mine["publication_id"] == own["publication_id"]
     assert rwcm("proposals", "--decision", "aproved").exit_code == 2
     assert rwcm("proposals", "--mine").exit_code == 2
 
 
-def test_no_command_approves(home: Home, tmp_path: Path) -> None:
-    """A command that decides without gates and reviewers would be the way round them."""
+# -- Deciding -----------------------------------------------------------------------------------------------------
+
+
+def decide(publication_id: str, *arguments: str, by: str | None) -> Result:
+    reason = ("--reason", "looked at it")
+    environment = {"RWCM_TOKEN": by} if by else {}
+    return CliRunner().invoke(main, ["decide", publication_id, *arguments, *reason], env=environment)
+
+
+def test_two_reviewers_approve_and_a_publisher_publishes(home: Home, tmp_path: Path) -> None:
+    """The whole way from a file to the current version, by commands and own tokens alone."""
+    (queued,) = told("submit", policy_of(tmp_path), token=token(home, "FA-D-001"))
+    publication_id = queued["publication_id"]
+    assert "passed" in rwcm("gates").stdout
+    quality, security = token(home, "QA-M-001"), token(home, "SEC-M-001")
+    first = decide(publication_id[:8], "--approve", by=quality)
+    assert (first.exit_code, "it waits for SEC-M-001" in first.stdout) == (0, True)
+    refused = rwcm("publish", publication_id, token=security)
+    assert (refused.exit_code, "it is pending, not approved" in refused.stderr) == (2, True)
+    last = decide(publication_id[:8], "--approve", by=security)
+    assert (last.exit_code, "is approved" in last.stdout) == (0, True)
+    assert told("proposals")[0]["next"] == "a publisher: SEC-M-001"
+    denied = rwcm("publish", publication_id, token=quality)
+    assert (denied.exit_code, "may not publish policy" in denied.stderr) == (2, True)
+    done = rwcm("publish", publication_id, token=security)
+    assert done.stdout == "POL-CONTRACT-001 2 is current; it replaced 1\n"
+    lineage = told("history", "POL-CONTRACT-001")[-1]["lineage"]
+    assert lineage["reviewed_by"] == {"QA-M-001": "of-QA-M-001", "SEC-M-001": "of-SEC-M-001"}
+
+
+def test_no_command_goes_round_gates_and_reviewers(home: Home, tmp_path: Path) -> None:
+    """A command that decides without gates, without a token or for two would be the way round them."""
     publication_id = submitted(home, tmp_path)
-    groups = CliRunner().invoke(main, ["registry", "--help"]).stdout
-    assert not {"approve", "decide", "publish"} & set(groups.split())
-    (queued,) = told("proposals", "--decision", "pending")
-    assert queued["publication_id"] == publication_id
+    quality = token(home, "QA-M-001")
+    unjudged = decide(publication_id, "--approve", by=quality)
+    assert (unjudged.exit_code, "rwcm registry gates" in unjudged.stderr) == (2, True)
+    assert rwcm("gates").exit_code == 0
+    for by, said in (
+        (quality, "the gate risk refused it"),
+        (token(home, "FA-D-001"), "nobody decides what they proposed"),
+        (token(home, "SAL-IC-001"), "it needs a mandatory reviewer"),
+        ("rwcm_" + "a" * 46, "the token was refused"),
+        (None, "RWCM_TOKEN"),
+    ):
+        done = decide(publication_id, "--approve", by=by)
+        assert (done.exit_code, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), said
+    assert rwcm("publish", publication_id, token=quality).exit_code == 2
+    (queued,) = told("proposals")
+    assert (queued["publication_id"], queued["decision"]) == (publication_id, "pending")
+    assert decide(publication_id, by=quality).exit_code == 2, "neither --approve nor --reject"
+    assert decide("ffff", "--reject", by=quality).exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def proposals(home: Home) -> set[str]:
 def test_the_sensors_drive_the_whole_loop_to_what_one_run_gives(daemon: Daemon, world: Home) -> None:
     """Unattended, the loop would stop half way, or make other episodes than a person who runs it."""
     asked = daemon.until_quiet()
-    assert {stage for stage, _ in asked} == {stage.name for stage in STAGES}
+    assert {stage for stage, _ in asked} == {stage.name for stage in STAGES} - {"publication"}
     assert {status for _, status in asked} == {"SUCCESS"}
     found, expected = content(daemon.home), content(world)
     for name, rows in expected.items():
