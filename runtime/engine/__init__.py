@@ -10,6 +10,7 @@ its seed.
 plain way on; `recording`, `keeping` and `results` are what comes out.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 import numpy as np
@@ -47,7 +48,9 @@ EPISODES = pl.Schema(
         "state": pl.String(),
     }
 )
-"""Columns of the episodes to run; `state` is null for a new one, else what was kept of it when it was put down."""
+"""Columns of the episodes to run; `state` is null for a new one, else what was kept of it when it was put down.
+
+A child has a column `nesting` beside them: how many parents it has."""
 
 
 def execute(
@@ -58,6 +61,7 @@ def execute(
     find_awaited: FindAwaited,
     now: datetime,
     effects: Effects | None = None,
+    workflows: Collection[str] = (),
 ) -> Executed:
     """Run `episodes` (columns `EPISODES`) through `plan` until each is closed or waits.
 
@@ -66,9 +70,10 @@ def execute(
 
     Args:
         now: moment up to which waits may time out; a later deadline keeps its episode open.
+        workflows: ids of those that a step may start.
         effects: does what skills with effects do, each effect once; without it they are called as they stand.
     """
-    batch = Batch(plan, episodes, skills=skills, find_awaited=find_awaited, now=now, effects=effects)
+    batch = Batch(plan, episodes, skills=skills, find_awaited=find_awaited, now=now, effects=effects, workflows=workflows)
     is_new = episodes["state"].is_null()
     batch.begin(is_new.arg_true().to_numpy().astype(np.int64))
     take_up(batch, (~is_new).arg_true().to_numpy().astype(np.int64))

@@ -1,6 +1,6 @@
 """A batch under way: whose turn it is, what a turn does, and where each branch goes afterwards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -8,8 +8,8 @@ import polars as pl
 
 from registry.plans import Plan, PlannedStep
 from registry.steps import END, Await, Targets
-from runtime.engine import waiting
-from runtime.engine.binding import bind
+from runtime.engine import children, waiting
+from runtime.engine.binding import Bound, bind
 from runtime.engine.calling import Caller
 from runtime.engine.evaluation import evaluate
 from runtime.engine.frontier import Frontier, Kind, TimedFrontier, Turn
@@ -50,6 +50,7 @@ class Batch:
         find_awaited: FindAwaited,
         now: datetime,
         effects: Effects | None,
+        workflows: Collection[str] = (),
     ) -> None:
         self.state = State(plan, episodes, now)
         self.record = Record(self.state)
@@ -58,6 +59,7 @@ class Batch:
         """What each branch that stays waits for."""
         self._caller = Caller(self.state, self.record, skills, effects)
         self._find_awaited = find_awaited
+        self._workflows = workflows
         self.branching: Branching | None = None
         self._frontier: Frontier | TimedFrontier = Frontier()
         if forks(plan):
@@ -106,6 +108,9 @@ class Batch:
                 return
         before = self.state.branches.given[branches]
         self.state.branches.given[branches] = self.state.inputs.add(bound.texts, step.step_id)
+        if children.starts_workflow(step):
+            self._start_children(step, branches, bound)
+            return
         result = self._caller.call(step, branches, bound)
         self._arrive(step, branches, bound.texts, result, before)
 
@@ -114,12 +119,6 @@ class Batch:
         state = self.state
         episode = state.branches.episode[branches]
         visits = state.visits[step.step_id]
-        if step.logic.loop:
-            is_spent = visits[episode] >= step.logic.loop.max_visits
-            if is_spent.any():
-                state.runs[episode[is_spent]] += 1
-                self._go(step, branches[is_spent], step.logic.loop.on_exhausted)
-                branches, episode = branches[~is_spent], episode[~is_spent]
         allowance = np.where(state.branches.is_undoing[branches], 2 * MAX_VISITS, MAX_VISITS)
         is_runaway = state.runs[episode] >= allowance
         if is_runaway.any():
@@ -128,6 +127,12 @@ class Batch:
             )
             self._end(branches[is_runaway], FAILED)
             branches, episode = branches[~is_runaway], episode[~is_runaway]
+        if step.logic.loop:
+            is_spent = visits[episode] >= step.logic.loop.max_visits
+            if is_spent.any():
+                state.runs[episode[is_spent]] += 1
+                self._go(step, branches[is_spent], step.logic.loop.on_exhausted)
+                branches, episode = branches[~is_spent], episode[~is_spent]
         np.add.at(visits, episode, 1)
         return branches
 
@@ -304,6 +309,29 @@ class Batch:
         wait = waiting.internal(EFFECT_RESOLVED)
         self._settle(step, Cause.EFFECT, wait, branches, given, result, texts, since, due)
 
+    def _start_children(self, step: PlannedStep, branches: Rows, bound: Bound) -> None:
+        """Wait for a child each; whoever runs the batch starts those whose parents wait for them."""
+        result, refused = children.requests(self.state, step, branches, bound, self._workflows)
+        for row, (code, message) in refused.items():
+            one = branches[row : row + 1]
+            self.record.add(step, one, bound.texts[row : row + 1], failures(1, code, message), FAILED)
+            self._fail(step, one)
+        asked = np.setdiff1d(np.arange(len(branches)), list(refused))
+        if not len(asked):
+            return
+        since = self.state.branches.clock[branches[asked]]
+        self._settle(
+            step,
+            Cause.CHILD,
+            waiting.internal(waiting.CHILD_CLOSED),
+            branches[asked],
+            bound.texts.gather(asked),
+            result[asked],
+            children.child_keys(result[asked]),
+            since,
+            since + step.timeout_ms * 1000,
+        )
+
     def resume(self, waits: Mapping[int, Wait]) -> None:
         """Go on waiting, or no longer, with branches that were put down."""
         groups: dict[tuple[str, Cause], list[int]] = {}
@@ -408,6 +436,9 @@ class Batch:
             self._enter(branches, [self.state.order[step.step_id]])
             return
         arrived = events["payload"].is_not_null()
+        if cause is Cause.CHILD:
+            self._go_on_after_children(step, branches, given, done, events["payload"])
+            return
         woken, late = arrived.arg_true().to_numpy(), (~arrived).arg_true().to_numpy()
         if len(woken):
             payloads = events["payload"].gather(woken)
@@ -415,6 +446,27 @@ class Batch:
             self._succeed(step, branches[woken], given.gather(woken), done[woken].with_columns(output=output), payloads)
         if len(late):
             self._time_out(step, branches[late], given.gather(late), done[late])
+
+    def _go_on_after_children(
+        self, step: PlannedStep, branches: Rows, given: pl.Series, done: pl.DataFrame, payloads: pl.Series
+    ) -> None:
+        late = payloads.is_null().to_numpy()
+        failed = ~late & children.have_failed(payloads.fill_null("{}"))
+        for chosen, code, message in (
+            (late, ErrorCode.TIMEOUT, f"the workflow did not end within {step.timeout_ms:,} ms"),
+            (failed, ErrorCode.CHILD_FAILED, "the workflow that was started has failed"),
+        ):
+            if chosen.any():
+                part = chosen.nonzero()[0]
+                told = {"output": None, "error_code": code.value, "error_message": message}
+                result = done[part].with_columns(pl.lit(told[name], dtype=RESULT[name]).alias(name) for name in told)
+                self.record.add(step, branches[part], given.gather(part), result, FAILED)
+                self._fail(step, branches[part])
+        part = (~late & ~failed).nonzero()[0]
+        if len(part):
+            returned = payloads.gather(part)
+            result = done[part].with_columns(output=returned)
+            self._succeed(step, branches[part], given.gather(part), result, returned)
 
     def _time_out(self, step: PlannedStep, branches: Rows, given: pl.Series, done: pl.DataFrame) -> None:
         assert step.logic.awaits is not None

@@ -92,10 +92,11 @@ class Branching:
             forks = forks_of(label)
             if self._joins[place] == "all":
                 self.parked[branch] = place
-            elif any((fork, place) in self.passed[episode] for fork in forks):
+                continue
+            others = [other for other in self.of_episode[episode] if other != branch]
+            if others and any((fork, place) in self.passed[episode] for fork in forks):
                 self.end([branch])
             else:
-                others = [other for other in self.of_episode[episode] if other != branch]
                 for fork in forks:
                     if any(
                         is_of(self._state.labels[other], fork) and self._can_reach(other, place) for other in others

@@ -71,6 +71,7 @@ class State:
 
     Attributes:
         ids: the episodes' ids.
+        nesting: how many parents each episode has.
         runs: step runs and other moves of each episode, so that none goes on for ever.
         visits: per step how many times each episode has come to it.
         labels: per branch where it comes from, as `runtime.engine.joining` reads it.
@@ -92,6 +93,8 @@ class State:
         self.labels = [ROOT] * count
         self.outputs = Texts()
         self.inputs = Texts()
+        has_nesting = "nesting" in episodes.columns
+        self.nesting: Rows = episodes["nesting"].to_numpy() if has_nesting else np.zeros(count, dtype=np.int64)
         self.runs = np.zeros(count, dtype=np.int64)
         self.visits = {step.step_id: np.zeros(count, dtype=np.int32) for step in plan.steps}
         self.outcome = np.full(count, None, dtype=object)
