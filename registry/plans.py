@@ -1,5 +1,6 @@
 """Plans: workflow versions as the engine runs them, every expression compiled."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -103,8 +104,13 @@ class Plan:
         raise NotRegistered(f"step of {self.workflow_id}", step_id)
 
 
-def load_plan(registry: Registry, workflow_id: str, version: str | None = None) -> Plan:
+def load_plan(
+    registry: Registry, workflow_id: str, version: str | None = None, *, skills: Mapping[str, str] | None = None
+) -> Plan:
     """Return the plan of a workflow, in its current version or the one that an episode is pinned to.
+
+    Args:
+        skills: versions of the skills that the episode is pinned to; any other skill is taken as it is now.
 
     Raises:
         NotRegistered: there is no such workflow or version.
@@ -116,7 +122,7 @@ def load_plan(registry: Registry, workflow_id: str, version: str | None = None) 
             workflow = document_in_version(connection, Workflow, workflow_id, version)
         if workflow is None:
             raise NotRegistered("workflow", workflow_id, version)
-        return _Planner(connection).plan(workflow)
+        return _Planner(connection, skills).plan(workflow)
 
 
 def load_active_plans(registry: Registry) -> tuple[Plan, ...]:
@@ -138,9 +144,16 @@ def plan_of(connection: sa.Connection, workflow: Received[Workflow]) -> Plan:
 class _Planner:
     """Builds plans from one consistent state of the registry."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, pinned: Mapping[str, str] | None = None) -> None:
         self._connection = connection
         self._skills = current_documents(connection, SkillNode)
+        for skill_id, version in (pinned or {}).items():
+            current = self._skills.get(skill_id)
+            if current is None or current.body.version != version:
+                skill = document_in_version(connection, SkillNode, skill_id, version)
+                if skill is None:
+                    raise NotRegistered("skill", skill_id, version)
+                self._skills[skill_id] = skill
         table = TABLES[AGENT.name]
         orchestrators = sa.select(table.c.agent_id).filter_by(agent_type="l2_orchestrator").order_by(table.c.agent_id)
         self._orchestrator: str | None = connection.scalar(orchestrators.limit(1))

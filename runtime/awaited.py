@@ -1,9 +1,11 @@
 """Awaited events: what the event bus holds for those who wait, by the value that they correlate by."""
 
 from collections.abc import Sequence
+from datetime import date
 
 import polars as pl
 
+from lake.months import Month
 from lake.store import Lake
 from lake.tables import EVENT_BUS
 from registry.steps import Await
@@ -14,23 +16,29 @@ CARRYING = pl.Schema({**AWAITED, "event_id": pl.String(), "schema_version": pl.I
 
 
 class AwaitedEvents:
-    """The events of awaited topics; each topic is read once."""
+    """The events of awaited topics; each topic is read once, from the first month that can matter."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._topics: dict[tuple[str, ...], pl.DataFrame] = {}
+        self._topics: dict[tuple[str, ...], tuple[Month, pl.DataFrame]] = {}
 
-    def carrying(self, wait: Await, keys: Sequence[str]) -> pl.DataFrame:
-        """Return the events of the await's topic (`CARRYING`) that carry one of `keys`."""
+    def carrying(self, wait: Await, keys: Sequence[str], *, since: Month = date.min) -> pl.DataFrame:
+        """Return the events of the await's topic (`CARRYING`) that carry one of `keys`.
+
+        Args:
+            since: month in which the first of the episodes began; what happened before is about something else.
+        """
         members = tuple(wait.correlate)
-        if (wait.event, *members) not in self._topics:
-            self._topics[wait.event, *members] = self._read(wait.event, members)
+        known = self._topics.get((wait.event, *members))
+        if known is None or known[0] > since:
+            known = self._topics[wait.event, *members] = since, self._read(wait.event, members, since)
         wanted = pl.DataFrame({"key": keys}, schema={"key": pl.String}).unique()
-        return self._topics[wait.event, *members].join(wanted, on="key", how="semi")
+        return known[1].join(wanted, on="key", how="semi")
 
-    def _read(self, topic: str, members: Sequence[str]) -> pl.DataFrame:
+    def _read(self, topic: str, members: Sequence[str], since: Month) -> pl.DataFrame:
         columns = ["topic", "event_id", "payload", "produced_at", "schema_version"]
-        events = self._lake.scan(EVENT_BUS, columns=columns).filter(pl.col("topic") == topic).collect()
+        months = [month for month in self._lake.fingerprints(EVENT_BUS) if month >= since]
+        events = self._lake.scan(EVENT_BUS, months=months, columns=columns).filter(pl.col("topic") == topic).collect()
         documents = Documents(events["payload"])
         keys = await_keys([documents.member([member]) for member in members])
         return (

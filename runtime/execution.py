@@ -7,10 +7,11 @@ again. Ids follow from the event, so a batch that was interrupted between its tw
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -21,18 +22,17 @@ from guard.identity import name_uuid
 from lake.months import Month
 from lake.spec import MONTH
 from lake.store import Lake
-from lake.tables import BATCH, EVENT_BUS, OPEN_EPISODE, POLICY, RUN_EPISODE, STEP_RUN
+from lake.tables import BATCH, EVENT_BUS, OPEN_EPISODE, POLICY, RUN_EPISODE, STEP_RUN, WORKFLOW
 from registry.access import audit_denial
 from registry.consumers import Allowlists, allowlists
 from registry.cursors import changed_months, remember_months
 from registry.database import TABLES, Registry, upsert
 from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
-from registry.steps import Await
-from runtime.awaited import AwaitedEvents
 from runtime.claims import Claims, listens_to, takes
 from runtime.effects.journal import Effects
-from runtime.engine import AWAITED, EPISODES, Executed, execute
+from runtime.engine import CHILD_CLOSED, EPISODES, Executed, execute
 from runtime.identities import digests_under, name_uuids, seeds_of, time_ordered_uuids
+from runtime.opened import Awaited, child_episodes, children_of, kept_episodes, open_rows, skills_of
 from runtime.protocol import ErrorCode, SkillTable
 from runtime.subscriptions import AwaitRefusals, let_through
 
@@ -43,8 +43,10 @@ BATCH_EPISODES = 50_000
 
 ENGINE = "engine"
 STAGE = "execute"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_EVENTS = ("event_id", "payload", "produced_at", "schema_version")
+OPEN_TOGETHER = 5_000
+"""Open episodes that are looked at together; each comes with all that it knows."""
+
 _TOKENS = pl.struct(pl.col("token_in").alias("in"), pl.col("token_out").alias("out"))
 
 
@@ -83,9 +85,9 @@ def execute_pending(
     with lake.lock(OPEN_EPISODE):  # two executions at once would run the same episodes
         _settle(lake, registry, now, done)
         allowed = _allowed(registry)
-        runner = _Runner(lake, registry, skills, now, done, AwaitRefusals(allowed))
-        runner.resume()
         plans = load_active_plans(registry)
+        runner = _Runner(lake, registry, skills, now, done, AwaitRefusals(allowed), plans)
+        runner.resume()
         claims = Claims.of(registry, plans)
         marks = _marks(lake, plans, allowed)
         wanted = changed_months(registry, STAGE, marks) | set(months)
@@ -105,6 +107,7 @@ def execute_pending(
                     for part in taken.iter_slices(BATCH_EPISODES):
                         runner.start(plan, part)
         runner.flush()
+        runner.bring_up_children()
         runner.refusals.record(registry, now=now, created_by=ENGINE)
         remember_months(registry, STAGE, marks, wanted, now=now)
     return done
@@ -232,6 +235,25 @@ def _policies_in_force(registry: Registry) -> list[str]:
     return [digest_text(f"{policy_id}\n{spec}") for policy_id, spec in rows]
 
 
+def _first_month(episodes: pl.DataFrame) -> Month:
+    return episodes["started_at"].dt.month_start().dt.date().sort()[0]
+
+
+def _slices(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    left = iter(items)
+    while part := list(islice(left, size)):
+        yield part
+
+
+def _by_version(rows: Sequence[Any]) -> dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Any]]:
+    """Return open episodes by their workflow, its version and the versions of the skills that they began with."""
+    found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Any]] = {}
+    for row in rows:
+        skills = tuple(sorted(skills_of(row).items()))
+        found.setdefault((row["workflow_id"], row["workflow_version"], skills), []).append(row)
+    return found
+
+
 class _Runner:
     """Gathers episodes into batches, runs them and records what became of them."""
 
@@ -243,6 +265,7 @@ class _Runner:
         now: datetime,
         done: Execution,
         refusals: AwaitRefusals,
+        plans: Sequence[Plan],
     ) -> None:
         self.lake = lake
         self.registry = registry
@@ -251,7 +274,9 @@ class _Runner:
         self.done = done
         self.refusals = refusals
         self.gathered: dict[tuple[str, str], tuple[Plan, list[pl.DataFrame]]] = {}
-        self.awaited = AwaitedEvents(lake)
+        self.awaited = Awaited(lake, refusals)
+        self.has_children = False
+        self.plans = {plan.workflow_id: plan for plan in plans}
         self.policies = _policies_in_force(registry)
 
     def start(self, plan: Plan, events: pl.DataFrame) -> None:
@@ -267,35 +292,63 @@ class _Runner:
             self._run(plan, pl.concat(frames))
         self.gathered.clear()
 
-    def resume(self) -> None:
-        """Run the waiting episodes whose deadline has passed or event has come, under the version they began with."""
+    def resume(self, *, gives_up_children: bool = False) -> None:
+        """Run the waiting episodes of which a wait is over, under the versions they began with.
+
+        Children are begun before their parents are looked at, and given up only where that is asked for: when all else
+        has run, so that one that ended in time is not taken for late.
+        """
+        for rows in self._pages():
+            self._start_children(rows)
+            for (workflow_id, version, skills), members in _by_version(rows).items():
+                plan = load_plan(self.registry, workflow_id, version, skills=dict(skills))
+                self._run(
+                    plan,
+                    kept_episodes(self.awaited.over(plan, members, now=self.now, gives_up_children=gives_up_children)),
+                )
+
+    def bring_up_children(self) -> None:
+        """Run the children that this execution's episodes wait for, theirs too, and the parents of those that ended."""
+        while self.has_children:
+            before = self.done.batches
+            self.resume()
+            if before == self.done.batches:
+                self.resume(gives_up_children=True)
+            if before == self.done.batches:
+                return
+
+    def _pages(self) -> Iterator[list[Any]]:
+        """Yield the open episodes of workflows that are not paused, in pages; what is resumed meanwhile is passed."""
+        table, workflow = TABLES[OPEN_EPISODE.name], TABLES[WORKFLOW.name]
+        paused = sa.select(workflow.c.workflow_id).where(workflow.c.status == "paused")
+        last = ""
+        while True:
+            query = sa.select(table).where(table.c.episode_id > last, table.c.workflow_id.not_in(paused))
+            with self.registry.read() as connection:
+                page = connection.execute(query.order_by(table.c.episode_id).limit(OPEN_TOGETHER)).mappings().all()
+            if not page:
+                return
+            last = page[-1]["episode_id"]
+            yield list(page)
+
+    def _start_children(self, rows: Sequence[Any]) -> None:
+        """Begin the children that open episodes wait for and that are neither open nor closed."""
+        children = {child.episode_id: child for row in rows for child in children_of(row)}
+        if not children:
+            return
+        self.has_children = True
+        known = {key[2:-2] for key in self.awaited.closed([f'["{episode_id}"]' for episode_id in children])["key"]}
         table = TABLES[OPEN_EPISODE.name]
         with self.registry.read() as connection:
-            waiting = connection.execute(sa.select(table).order_by(table.c.waiting_since)).mappings().all()
-        by_version: dict[tuple[str, str], list[Any]] = {}
-        for row in waiting:
-            by_version.setdefault((row["workflow_id"], row["workflow_version"]), []).append(row)
-        for (workflow_id, version), rows in by_version.items():
-            plan = load_plan(self.registry, workflow_id, version)
-            ready = self._ready(plan, rows)
-            for start in range(0, len(ready), BATCH_EPISODES):
-                self._run(plan, _kept_episodes(ready[start : start + BATCH_EPISODES]))
-
-    def _ready(self, plan: Plan, rows: list[Any]) -> list[Any]:
-        ready = []
-        for step in plan.steps:
-            standing = [row for row in rows if row["step_id"] == step.step_id]
-            if standing and step.logic.awaits:
-                keys = [row["await_key"] for row in standing]
-                arrived = set(self.find_awaited(plan, step.logic.awaits, keys)["key"])
-                ready += [row for row in standing if row["await_key"] in arrived or row["due_at"] <= self.now]
-        return ready
-
-    def find_awaited(
-        self, plan: Plan, wait: Await, keys: Sequence[str], episode_ids: pl.Series | None = None
-    ) -> pl.DataFrame:
-        """Return the events of the await's topic that carry one of `keys` and that the plan's workflow takes."""
-        return self.refusals.let_through(plan, wait, self.awaited.carrying(wait, keys)).select(AWAITED.names())
+            for part in _slices(children, 500):
+                query = sa.select(table.c.episode_id).where(table.c.episode_id.in_(part))
+                known.update(connection.execute(query).scalars())
+        for workflow_id, plan in self.plans.items():
+            new = [c for c in children.values() if c.workflow_id == workflow_id and c.episode_id not in known]
+            if new:
+                episodes = child_episodes(new)
+                hashes = digests_under(f"{_governing(plan, self.policies)}\n", episodes["payload"])
+                self._run(plan, episodes.with_columns(context_hash=hashes))
 
     def _run(self, plan: Plan, episodes: pl.DataFrame) -> None:
         if episodes.is_empty():
@@ -306,10 +359,12 @@ class _Runner:
             plan,
             episodes,
             skills=self.skills,
-            find_awaited=partial(self.find_awaited, plan),
+            find_awaited=partial(self.awaited.find, plan, _first_month(episodes)),
             now=self.now,
             effects=Effects(self.registry, batch_id=batch_id),
+            workflows=self.plans.keys(),
         )
+        self.has_children |= CHILD_CLOSED in executed.waiting["await_topic"]
         self._commit(plan, episodes, executed, batch_id)
         self.done.batches += 1
         log.info(
@@ -348,12 +403,13 @@ class _Runner:
             counted[spec.name] = Counter(spec.conform(rows)[MONTH].to_list())
             self.done.rows[spec.name].update(counted[spec.name])
         self.done.outcomes.update(executed.closed["outcome"].to_list())
-        self.done.outcomes["running"] += executed.waiting.height
+        self.done.outcomes["running"] += executed.waiting["episode_id"].n_unique()
         table = TABLES[OPEN_EPISODE.name]
         with self.registry.transaction() as connection:
-            for closed in executed.closed["episode_id"].to_frame().iter_slices(500):
+            was_open = executed.closed.join(episodes.filter(pl.col("state").is_not_null()), on="episode_id", how="semi")
+            for closed in was_open["episode_id"].to_frame().iter_slices(500):
                 connection.execute(sa.delete(table).where(table.c.episode_id.in_(closed["episode_id"].to_list())))
-            upsert(connection, OPEN_EPISODE, _open_rows(plan, episodes, executed, self.now))
+            upsert(connection, OPEN_EPISODE, open_rows(plan, episodes, executed, now=self.now, created_by=ENGINE))
             _announce_denials(connection, plan, executed, batch_id, self.now)
             _close(connection, batch_id, counted, self.now, records=episodes.height)
 
@@ -367,18 +423,23 @@ def _announce_denials(connection: sa.Connection, plan: Plan, executed: Executed,
             audit_denial(connection, step.denial, now=now, key=f"{batch_id}/{step.step_id}")
 
 
-def _new_episodes(plan: Plan, events: pl.DataFrame, policies: Sequence[str]) -> pl.DataFrame:
-    """Return the episodes that the events start, with the seed and context hash that fix their path."""
-    governing = canonical(
+def _governing(plan: Plan, policies: Sequence[str]) -> str:
+    """Return what decides the path of the plan's episodes beside their payload."""
+    denied = [step.step_id for step in plan.steps if step.denial]
+    return canonical(
         {
             "policies": policies,
             "workflow_id": plan.workflow_id,
             "version": plan.version,
             "body": plan.body_hash,
             "skills": {step.step_id: step.skill_hash for step in plan.steps},
-            **({"denied": denied} if (denied := [step.step_id for step in plan.steps if step.denial]) else {}),
+            **({"denied": denied} if denied else {}),
         }
     )
+
+
+def _new_episodes(plan: Plan, events: pl.DataFrame, policies: Sequence[str]) -> pl.DataFrame:
+    """Return the episodes that the events start, with the seed and context hash that fix their path."""
     ids = time_ordered_uuids(events["produced_at"], events["trigger_id"], events["event_id"])
     return events.select(
         ids.alias("episode_id"),
@@ -387,66 +448,9 @@ def _new_episodes(plan: Plan, events: pl.DataFrame, policies: Sequence[str]) -> 
         "payload",
         pl.col("produced_at").alias("started_at"),
         seeds_of(ids).alias("seed"),
-        digests_under(f"{governing}\n", events["payload"]).alias("context_hash"),
+        digests_under(f"{_governing(plan, policies)}\n", events["payload"]).alias("context_hash"),
         pl.lit(None, dtype=pl.String).alias("state"),
     ).cast(dict(EPISODES))  # type: ignore[arg-type]
-
-
-def _kept_episodes(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    columns = []
-    for row in rows:
-        state = json.loads(row["state"])
-        if "branches" not in state:  # put down by version 0.1, which kept these beside the state only
-            state |= {"await_topic": row["await_topic"], "await_key": row["await_key"]}
-            state["due_us"] = (row["due_at"] - EPOCH) // timedelta(microseconds=1)
-        start = datetime.fromisoformat(state["episode"]["started_at"])
-        episode = state["episode"]
-        columns.append(
-            (
-                row["episode_id"],
-                episode["trigger_id"],
-                row["trigger_event_id"],
-                episode["payload"],
-                start,
-                episode["seed"],
-                episode["context_hash"],
-                json.dumps(state),
-            )
-        )
-    return pl.DataFrame(columns, schema=EPISODES, orient="row")
-
-
-def _open_rows(plan: Plan, episodes: pl.DataFrame, executed: Executed, now: datetime) -> list[dict[str, Any]]:
-    if executed.waiting.is_empty():
-        return []
-    audit = {"created_at": now, "created_by": ENGINE, "updated_at": now, "updated_by": ENGINE}
-    kept = executed.waiting.join(episodes.drop("state"), on="episode_id")
-    rows = []
-    for row in kept.iter_rows(named=True):
-        episode = {
-            "trigger_id": row["trigger_id"],
-            "payload": row["payload"],
-            "started_at": row["started_at"].isoformat(),
-            "seed": row["seed"],
-            "context_hash": row["context_hash"],
-        }
-        rows.append(
-            {
-                "episode_id": row["episode_id"],
-                "workflow_id": plan.workflow_id,
-                "workflow_version": plan.version,
-                "trigger_event_id": row["trigger_event_id"],
-                "episode_month": row["started_at"].date().replace(day=1),
-                "step_id": row["step_id"],
-                "await_topic": row["await_topic"],
-                "await_key": row["await_key"],
-                "waiting_since": row["waiting_since"],
-                "due_at": row["due_at"],
-                "state": json.dumps(json.loads(row["state"]) | {"episode": episode}),
-                **audit,
-            }
-        )
-    return rows
 
 
 def _episode_rows(plan: Plan, episodes: pl.DataFrame, executed: Executed, batch_id: str) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from runtime.engine.batch import Batch
 from runtime.engine.calling import effect_keys
 from runtime.engine.keeping import take_up
 from runtime.engine.results import Executed, results
-from runtime.engine.waiting import AWAITED, CHILD_CLOSED, FindAwaited, await_key, await_keys
+from runtime.engine.waiting import AWAITED, CHILD_CLOSED, FindAwaited, await_key, await_keys, internal_await
 from runtime.protocol import Effects, SkillTable
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "await_keys",
     "effect_keys",
     "execute",
+    "internal_await",
 ]
 
 EPISODES = pl.Schema(
@@ -73,7 +74,9 @@ def execute(
         workflows: ids of those that a step may start.
         effects: does what skills with effects do, each effect once; without it they are called as they stand.
     """
-    batch = Batch(plan, episodes, skills=skills, find_awaited=find_awaited, now=now, effects=effects, workflows=workflows)
+    batch = Batch(
+        plan, episodes, skills=skills, find_awaited=find_awaited, now=now, effects=effects, workflows=workflows
+    )
     is_new = episodes["state"].is_null()
     batch.begin(is_new.arg_true().to_numpy().astype(np.int64))
     take_up(batch, (~is_new).arg_true().to_numpy().astype(np.int64))

@@ -15,7 +15,7 @@ from runtime.engine.evaluation import evaluate
 from runtime.engine.frontier import Frontier, Kind, TimedFrontier, Turn
 from runtime.engine.history import Rows
 from runtime.engine.joining import Branching
-from runtime.engine.recording import COMPENSATED, FAILED, RESULT, SKIPPED, SUCCESS, TIMEOUT, Record, until
+from runtime.engine.recording import COMPENSATED, FAILED, RESULT, SKIPPED, SUCCESS, TIMEOUT, Record, failures, until
 from runtime.engine.state import State
 from runtime.engine.undoing import Undoing
 from runtime.engine.waiting import Cause, FindAwaited, Wait
@@ -306,7 +306,7 @@ class Batch:
         texts = pl.Series([waiting.await_key([key]) for key in keys])
         since = self.state.branches.clock[branches]
         due = np.full(len(branches), waiting.NEVER_US, dtype=np.int64)
-        wait = waiting.internal(EFFECT_RESOLVED)
+        wait = waiting.internal_await(EFFECT_RESOLVED)
         self._settle(step, Cause.EFFECT, wait, branches, given, result, texts, since, due)
 
     def _start_children(self, step: PlannedStep, branches: Rows, bound: Bound) -> None:
@@ -323,13 +323,14 @@ class Batch:
         self._settle(
             step,
             Cause.CHILD,
-            waiting.internal(waiting.CHILD_CLOSED),
+            waiting.internal_await(waiting.CHILD_CLOSED),
             branches[asked],
             bound.texts.gather(asked),
             result[asked],
             children.child_keys(result[asked]),
             since,
             since + step.timeout_ms * 1000,
+            can_be_overdue=False,  # it has not begun yet
         )
 
     def resume(self, waits: Mapping[int, Wait]) -> None:
@@ -339,7 +340,7 @@ class Batch:
             groups.setdefault((wait.step_id, wait.cause), []).append(branch)
         for (step_id, cause), members in groups.items():
             step, kept = self.state.steps[step_id], [waits[branch] for branch in members]
-            await_ = step.logic.awaits if cause is Cause.EVENT else waiting.internal(kept[0].topic)
+            await_ = step.logic.awaits if cause is Cause.EVENT else waiting.internal_await(kept[0].topic)
             assert await_ is not None
             self._settle(
                 step,
@@ -364,6 +365,8 @@ class Batch:
         keys: pl.Series,
         since: Rows,
         due: Rows,
+        *,
+        can_be_overdue: bool = True,
     ) -> None:
         if not len(branches):
             return
@@ -371,7 +374,7 @@ class Batch:
         episode_ids = self.state.ids.gather(self.state.branches.episode[branches])
         events = waiting.first_events(self._find_awaited(wait, keys.to_list(), episode_ids), keys, started, due)
         arrived = events["payload"].is_not_null().to_numpy()
-        overdue = ~arrived & (due <= self.state.now_us)
+        overdue = ~arrived & (due <= self.state.now_us) & can_be_overdue
         at = np.where(arrived, np.maximum(events["at"].dt.epoch("us").fill_null(0).to_numpy(), since), due)
         over = arrived | overdue
         kept = np.arange(len(branches)) if self.branching else (~over).nonzero()[0]

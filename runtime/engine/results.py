@@ -52,5 +52,7 @@ def results(batch: Batch) -> Executed:
 def _in_order(records: pl.DataFrame, order: dict[str, int]) -> pl.DataFrame:
     """Return step runs that stand in their branches' order in that of their episodes: by start, then along the way."""
     place = pl.col("step_id").replace_strict(order, return_dtype=pl.Int64)
-    ordered = records.sort("row", "start_us", "seq", place, "attempt", "end_us", "status", "error_code", "input", "output")
+    ordered = records.sort(
+        "row", "start_us", "seq", place, "attempt", "end_us", "status", "error_code", "input", "output"
+    )
     return ordered.with_columns(seq=pl.int_range(pl.len(), dtype=pl.Int32).over("row"))

@@ -38,7 +38,7 @@ FindAwaited = Callable[[Await, Sequence[str], pl.Series], pl.DataFrame]
 """Returns the events (`AWAITED`) of an await's topic whose correlating members have the values of one of the keys; a
 key is `await_key` of these values in the await's order. The third argument is the episode that waits for each key."""
 
-_NAMED_BY = {CHILD_CLOSED: "episode_id", EFFECT_RESOLVED: "effect_key"}
+_NAMED_BY = {CHILD_CLOSED: "episode_id", EFFECT_RESOLVED: "key"}
 """What the engine waits for on its own account -> the member that names it."""
 
 _PLAIN_TEXT = r'^"[^"\\]*"$'
@@ -75,7 +75,7 @@ class Wait:
     woken: tuple[str | None, int] | None = None
 
 
-def internal(topic: str) -> Await:
+def internal_await(topic: str) -> Await:
     """Return the await of a topic that the engine waits for on its own account."""
     return Await(topic, {_NAMED_BY[topic]: compile_template("")}, 1, ())
 

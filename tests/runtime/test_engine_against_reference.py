@@ -197,9 +197,7 @@ def test_neither_cut_nor_order_of_a_batch_matters(
 
 @FIXED
 @given(planned=plans(), payloads=PAYLOADS, events=EVENTS, salt=SALTS, stops=st.lists(st.integers(0, 9), max_size=3))
-def test_being_put_down_leaves_no_trace(
-    planned: Plan, payloads: Any, events: Any, salt: int, stops: list[int]
-) -> None:
+def test_being_put_down_leaves_no_trace(planned: Plan, payloads: Any, events: Any, salt: int, stops: list[int]) -> None:
     """An episode that waited for a person would go on from another place, or without what it knew."""
     batch = batch_of(payloads, salt)
     history = {}
@@ -227,5 +225,3 @@ def test_the_reference_meets_what_the_step_language_has() -> None:
     look()
     assert {"success", "partial", "failed", "timeout", "compensated", "skipped", "retried"} <= seen
     assert {"EXPRESSION", "NO_BRANCH", "LOOP_BOUND", "BAD_INPUT", "CONNECTIVITY"} <= seen
-
-
