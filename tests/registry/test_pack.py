@@ -114,7 +114,10 @@ def test_every_writing_action_declares_its_effect() -> None:
     skills = {skill["skill_id"]: skill["runtime_binding"] for skill in documents("skills")}
     assert skills["SK-ERP-002"]["effects"]["Book_Invoice"] == "ledger.write"
     assert skills["SK-ERP-002"]["effects"]["Pay_Invoice"] == "payments.write"
-    assert {name for name, binding in skills.items() if binding["adapter"] != "simulated"} == {"SK-EXT-000", "SK-API-007"}
+    assert {name for name, binding in skills.items() if binding["adapter"] != "simulated"} == {
+        "SK-EXT-000",
+        "SK-API-007",
+    }
 
 
 def test_the_data_policy_keeps_the_blueprints_periods() -> None:

@@ -98,6 +98,21 @@ def test_a_step_that_would_begin_after_the_end_does_not() -> None:
     assert (outcome(done), late.calls) == ("success", [])
 
 
+def test_a_wait_that_the_end_cuts_short_is_recorded() -> None:
+    """What the step had done before it waited would be lost from the record."""
+    wait = {"event": "e", "correlate": {"ref": "${episode.id}"}, "timeout_h": 1, "on_timeout": "D"}
+    planned = plan(
+        step("A", {"goto": ["B", "C"]}, skill="SK-A"),
+        step("B", {"await": wait, "goto": "D"}, skill="SK-B"),
+        step("C", "END", skill="SK-C"),
+        step("D", "END", skill="SK-D"),
+    )
+    done = run(planned, episodes({}), forked("all")[1])
+    assert path(done) == [("A", "success", None), ("B", "skipped", None), ("C", "success", None)]
+    assert times(done) == [("A", 0, 10), ("B", 10, 60), ("C", 10, 60)]
+    assert done.step_runs.filter(pl.col("step_id") == "B").select("output", "waited_ms").rows() == [('{"SK-B": 1}', 30)]
+
+
 def _with_batch(made: tuple[Plan, dict[str, Skill]]) -> tuple[Plan, pl.DataFrame, dict[str, Skill]]:
     return made[0], episodes({}), made[1]
 
