@@ -21,13 +21,18 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 
 import dagster_project.definitions
+from app.approval import ran_since
 from dagster_project.platform import Platform
 from dagster_project.sensors import MAX_TRIES, STAGE
 from dagster_project.stages import PATIENCE, STAGES
+from governance.gates import standings
+from governance.review import decide
+from ingest.demonstration import FURTHER, land_further
 from lake.home import Home
 from lake.spec import TableSpec
 from lake.store import Lake
 from lake.tables import BATCH, EVENT_BUS, LOGS, OPEN_EPISODE, PUBLICATION_QUEUE, RUN_EPISODE, STEP_RUN
+from registry.access import Principal
 from registry.database import Registry
 from registry.outbox import AUDIT_TOPICS
 from tests.conftest import EVENTS
@@ -235,3 +240,34 @@ def test_a_home_at_rest_asks_for_nothing(copied_world: Home, monkeypatch: pytest
         daemon = Daemon(copied_world, stack)
         daemon.until_quiet()
         assert [daemon.round() for _ in range(3)] == [[], [], []]
+
+
+def test_an_approval_starts_publication_and_the_next_events_run_what_is_new(daemon: Daemon, world: Home) -> None:
+    """The loop would end with a proposal that two people approved and nobody made current."""
+    daemon.until_quiet()
+    platform = Platform(daemon.home)
+    with platform.registry.read() as connection:
+        waiting = [one.proposal for one in standings(connection, now=platform.now()) if one.has_passed]
+    (proposal,) = waiting
+    for subject, role in (("ada", "QA-M-001"), ("sam", "SEC-M-001")):
+        reviewer = Principal(subject, "person", role)
+        decide(
+            platform.registry,
+            proposal.publication_id,
+            decision="approved",
+            reason="looked at it",
+            principal=reviewer,
+            now=platform.now(),
+        )
+    asked = daemon.until_quiet()
+    assert ("publication", "SUCCESS") in asked
+    assert {status for _, status in asked} == {"SUCCESS"}
+    published = platform.now()
+    land_further(daemon.home, platform.landing, daemon.home.go_on(published + timedelta(minutes=10)))
+    assert ("execution", "SUCCESS") in daemon.until_quiet()
+    found = ran_since(platform, published)
+    ran = {name: ended + waits for name, ended, waits in found.by_workflow}
+    assert sum(ran.values()) == FURTHER
+    assert ran["WF-FIN-009"] > 0
+    assert found.shared == 0
+    platform.close()
