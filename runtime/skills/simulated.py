@@ -217,9 +217,11 @@ def _compare_plain(sides: pl.DataFrame) -> pl.DataFrame:
         sides["lhs"].str.contains(_PLAIN) & sides["rhs"].str.contains(_PLAIN) & sides["allowed"].str.contains(_SHARE)
     ).fill_null(value=False)
     plain = sides.with_columns(pl.when(is_plain).then(name).alias(name) for name in sides.columns)
-    left, right = (_scaled(pl.col(name), 2) for name in ("lhs", "rhs"))
-    difference = left - right
-    passed = difference.abs() * 10_000 <= _scaled(pl.col("allowed"), 4) * right.abs()
+    plain = plain.with_columns(
+        left=_scaled("lhs", 2), right=_scaled("rhs", 2), share=_scaled("allowed", 4)
+    ).with_columns(difference=pl.col("left") - pl.col("right"))
+    right, difference = pl.col("right"), pl.col("difference")
+    passed = difference.abs() * 10_000 <= pl.col("share") * right.abs()
     # Rounded half to even, as decimals are.
     millionths, rest = difference.abs() * _MILLION // right.abs(), difference.abs() * _MILLION % right.abs()
     is_up = (2 * rest > right.abs()) | ((2 * rest == right.abs()) & (millionths % 2 == 1))
@@ -251,11 +253,9 @@ def _compare_plain(sides: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _scaled(text: pl.Expr, places: int) -> pl.Expr:
-    """Return a number's text as an integer of its last decimal place."""
-    whole, part = text.str.extract(r"^-?(\d+)"), text.str.extract(r"\.(\d+)$").fill_null("")
-    size = (whole + part.str.pad_end(places, "0")).cast(pl.Int64)
-    return pl.when(text.str.starts_with("-")).then(-size).otherwise(size)
+def _scaled(text: str, places: int) -> pl.Expr:
+    """Return a plain number's text as an integer of its last decimal place; what is that short is exact as a double."""
+    return (pl.col(text).cast(pl.Float64) * 10**places).round().cast(pl.Int64)
 
 
 def _compare(left: Any, right: Any, tolerance: Any) -> dict[str, Any]:
