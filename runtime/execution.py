@@ -32,7 +32,7 @@ from runtime.claims import Claims, listens_to, takes
 from runtime.effects.journal import Effects
 from runtime.engine import CHILD_CLOSED, EPISODES, Executed, execute
 from runtime.identities import digests_under, name_uuids, seeds_of, time_ordered_uuids
-from runtime.opened import Awaited, child_episodes, children_of, kept_episodes, open_rows, skills_of
+from runtime.opened import Awaited, child_episodes, children_of, closed_children, kept_episodes, open_rows, skills_of
 from runtime.protocol import ErrorCode, SkillTable
 from runtime.subscriptions import AwaitRefusals, let_through
 
@@ -337,7 +337,8 @@ class _Runner:
         if not children:
             return
         self.has_children = True
-        known = {key[2:-2] for key in self.awaited.closed([f'["{episode_id}"]' for episode_id in children])["key"]}
+        keys = [f'["{episode_id}"]' for episode_id in children]
+        known = {key[2:-2] for key in closed_children(self.lake, keys)["key"]}
         table = TABLES[OPEN_EPISODE.name]
         with self.registry.read() as connection:
             for part in _slices(children, 500):

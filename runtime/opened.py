@@ -150,7 +150,7 @@ class Awaited:
             since: month in which the first of the episodes began: what happened before is about something else.
         """
         if wait.event == CHILD_CLOSED:
-            return self.closed(keys)
+            return closed_children(self._lake, keys)
         arrived = self._events.carrying(wait, keys, since=since)
         if any(step.logic.awaits == wait for step in plan.steps):
             arrived = self._refusals.let_through(plan, wait, arrived)
@@ -176,41 +176,42 @@ class Awaited:
             ready |= {place for place, wait in members if wait.key in arrived}
         return [rows[place] for place in sorted(ready)]
 
-    def closed(self, keys: Sequence[str]) -> pl.DataFrame:
-        """Return what became of child episodes; a child's id says in which month it began."""
-        ids = {json.loads(key)[0]: key for key in keys}
-        months = sorted({_month_of(episode_id) for episode_id in ids})
-        of_children = pl.col("episode_id").is_in(list(ids))
-        closed = (
-            self._lake.scan(RUN_EPISODE, months=months, columns=["episode_id", "ended_at", "outcome", "month"])
-            .filter(of_children)
-            .collect()
-        )
-        if closed.is_empty():
-            return pl.DataFrame(schema=AWAITED)
-        later = [month for month in self._lake.fingerprints(STEP_RUN) if month >= months[0]]
-        last = (
-            self._lake.scan(STEP_RUN, months=later, columns=["episode_id", "seq", "output"])
-            .filter(of_children, pl.col("output").is_not_null())
-            .sort("seq")
-            .group_by("episode_id")
-            .agg(pl.col("output").last())
-            .collect()
-        )
-        payload = pl.concat_str(
-            pl.lit('{"episode_id":"'),
-            "episode_id",
-            pl.lit('","outcome":"'),
-            "outcome",
-            pl.lit('","output":'),
-            pl.col("output").fill_null("{}"),
-            pl.lit("}"),
-        )
-        return closed.join(last, on="episode_id", how="left").select(
-            pl.col("episode_id").replace_strict(ids, return_dtype=pl.String).alias("key"),
-            pl.col("ended_at").alias("at"),
-            payload.alias("payload"),
-        )
+
+def closed_children(lake: Lake, keys: Sequence[str]) -> pl.DataFrame:
+    """Return what became of child episodes; a child's id says in which month it began."""
+    ids = {json.loads(key)[0]: key for key in keys}
+    months = sorted({_month_of(episode_id) for episode_id in ids})
+    of_children = pl.col("episode_id").is_in(list(ids))
+    closed = (
+        lake.scan(RUN_EPISODE, months=months, columns=["episode_id", "ended_at", "outcome", "month"])
+        .filter(of_children)
+        .collect()
+    )
+    if closed.is_empty():
+        return pl.DataFrame(schema=AWAITED)
+    later = [month for month in lake.fingerprints(STEP_RUN) if month >= months[0]]
+    last = (
+        lake.scan(STEP_RUN, months=later, columns=["episode_id", "seq", "output"])
+        .filter(of_children, pl.col("output").is_not_null())
+        .sort("seq")
+        .group_by("episode_id")
+        .agg(pl.col("output").last())
+        .collect()
+    )
+    payload = pl.concat_str(
+        pl.lit('{"episode_id":"'),
+        "episode_id",
+        pl.lit('","outcome":"'),
+        "outcome",
+        pl.lit('","output":'),
+        pl.col("output").fill_null("{}"),
+        pl.lit("}"),
+    )
+    return closed.join(last, on="episode_id", how="left").select(
+        pl.col("episode_id").replace_strict(ids, return_dtype=pl.String).alias("key"),
+        pl.col("ended_at").alias("at"),
+        payload.alias("payload"),
+    )
 
 
 def _month_of(episode_id: str) -> Month:

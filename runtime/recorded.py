@@ -8,13 +8,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from lake.store import Lake
 from registry.documents import RuntimeBinding
 from registry.plans import Plan
 from registry.steps import Await
 from runtime.awaited import AwaitedEvents
 from runtime.engine import AWAITED, CHILD_CLOSED, FindAwaited
+from runtime.engine.batch import forks
 from runtime.engine.history import Rows
+from runtime.engine.waiting import EFFECT_RESOLVED
+from runtime.opened import closed_children
 from runtime.protocol import RESULT_SCHEMA, Call, ErrorCode, Skill, SkillTable
 
 _EXPRESSION = ErrorCode.EXPRESSION.value
@@ -44,8 +49,9 @@ class Recorded:
         self._recompute = recompute
         self._positions = pl.DataFrame({"episode_id": episode_ids}).with_row_index("position")
         self._served: dict[str, Rows] = {}
+        self._released: set[tuple[str, int, int]] = set()
         self._last_step = ""
-        calls = _calls(runs, [step.step_id for step in plan.steps if step.logic.awaits])
+        calls = _calls(runs, [step.step_id for step in plan.steps if step.logic.awaits], side_by_side=forks(plan))
         calls = calls.join(self._positions, on="episode_id", maintain_order="left").with_columns(
             nth=(pl.col("seq").rank("ordinal").over("position", "step_id") - 1).cast(pl.UInt32)
         )
@@ -62,9 +68,16 @@ class Recorded:
         positions = self._position(pl.Series(call.episode_ids, dtype=pl.String))
         served = self._served.setdefault(call.step_id, np.zeros(self._positions.height, dtype=np.int64))
         nth = served[positions] + _occurrence(positions)
-        np.add.at(served, positions, 1)
         self._last_step = call.step_id
         found = self._recall(call.step_id, positions, nth)
+        parked = self._parked(call.step_id, positions, nth, found["parked_until"])
+        np.add.at(served, positions[~parked], 1)
+        if parked.any():
+            found = found.with_columns(
+                error_code=pl.when(pl.Series(parked))
+                .then(pl.lit(ErrorCode.EFFECT_UNKNOWN.value))
+                .otherwise("error_code")
+            )
         missing = found["status"].is_null()
         if missing.any():
             message = f"{call.step_id} was not called so often when the episode was recorded"
@@ -74,7 +87,7 @@ class Recorded:
             )
         return found.select(RESULT_SCHEMA.names())
 
-    def awaiting(self, awaited: AwaitedEvents) -> FindAwaited:
+    def awaiting(self, lake: Lake, awaited: AwaitedEvents) -> FindAwaited:
         """Return a search for awaited events that finds those that ended the recorded waits, and no later ones.
 
         A wait that is not on record is ended by what the event bus holds now.
@@ -82,14 +95,16 @@ class Recorded:
 
         def find(wait: Await, keys: Sequence[str], episode_ids: pl.Series) -> pl.DataFrame:
             positions = self._position(episode_ids)
+            if wait.event == CHILD_CLOSED:
+                return closed_children(lake, keys)
+            if wait.event == EFFECT_RESOLVED:
+                return self._resolved(keys, positions)
             nth = self._served[self._last_step][positions] - 1
             kept = self._recall(self._last_step, positions, nth).select(
                 pl.Series("key", keys, dtype=pl.String), "status", "ended_at", "output"
             )
             woken = kept.filter(pl.col("status").is_in(_WOKEN))
             own = woken.select("key", at="ended_at", payload="output")
-            if wait.event == CHILD_CLOSED:
-                return own
             bus = awaited.carrying(wait, keys).select(AWAITED.names())
             of_new = bus.join(kept.filter(pl.col("status").is_null()), on="key", how="semi")
             came = bus.join(woken.select("key", "ended_at").unique(), on="key").filter(
@@ -103,6 +118,21 @@ class Recorded:
             ).unique()
 
         return find
+
+    def _parked(self, step_id: str, positions: Rows, nth: Rows, until: pl.Series) -> NDArray[np.bool_]:
+        """Return which calls come back unknown first: their effect had to be resolved by a person."""
+        parked = np.zeros(len(positions), dtype=np.bool_)
+        for row in until.is_not_null().arg_true().to_list():
+            call = (step_id, int(positions[row]), int(nth[row]))
+            parked[row] = call not in self._released
+            self._released.add(call)
+        return parked
+
+    def _resolved(self, keys: Sequence[str], positions: Rows) -> pl.DataFrame:
+        """Return when the effects that were unknown were resolved: when their steps went on."""
+        nth = self._served[self._last_step][positions]
+        until = self._recall(self._last_step, positions, nth)["parked_until"]
+        return pl.DataFrame({"key": keys, "at": until, "payload": ["{}"] * len(keys)}, schema=AWAITED)
 
     def _position(self, episode_ids: pl.Series) -> Rows:
         frame = pl.DataFrame({"episode_id": episode_ids}).join(self._positions, on="episode_id", maintain_order="left")
@@ -128,11 +158,17 @@ class _Recall:
         return self._real.run(call) if self._real is not None else then
 
 
-def _calls(runs: pl.DataFrame, awaiting_steps: Sequence[str]) -> pl.DataFrame:
+def _calls(runs: pl.DataFrame, awaiting_steps: Sequence[str], *, side_by_side: bool) -> pl.DataFrame:
     """Return the step runs that a skill was called for, as the call gave them: without the time of pauses and waits.
 
-    Where what an await correlates by has no value, that is on record and not what the skill had returned before.
+    Where what an await correlates by has no value, that is on record and not what the skill had returned before. A step
+    that began later than the one before it ended was parked until then, until somebody knew of its effect; where
+    branches run side by side, steps do not follow on each other.
     """
+    ended = pl.lit(None, dtype=runs.schema["ended_at"])
+    if not side_by_side:
+        ended = pl.col("ended_at").shift(1).over("episode_id", order_by="seq")
+    runs = runs.with_columns(parked_until=pl.when(pl.col("started_at") > ended).then("started_at"))
     is_own = pl.col("error_code").is_in(_OWN_LOGIC).fill_null(value=False)
     is_fault_of_await = (pl.col("error_code") == _EXPRESSION) & pl.col("step_id").is_in(awaiting_steps)
     may_have_waited = (pl.col("attempt") > 1) | pl.col("step_id").is_in(awaiting_steps)

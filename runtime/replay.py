@@ -9,26 +9,29 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import polars as pl
+import sqlalchemy as sa
 
 from lake.months import Month, month_of, month_range
 from lake.retention import ERASED
 from lake.spec import MONTH
 from lake.store import Lake
-from lake.tables import EVENT_BUS, RUN_EPISODE, STEP_RUN
-from registry.database import Registry
+from lake.tables import EVENT_BUS, RUN_EPISODE, STEP_RUN, WORKFLOW
+from registry.database import TABLES, Registry
 from registry.objects import NotRegistered
 from registry.plans import Plan, load_plan
 from runtime.awaited import AwaitedEvents
 from runtime.divergence import DIVERGENCES, first_divergences
-from runtime.engine import EPISODES, execute
+from runtime.engine import EPISODES, Executed, execute
 from runtime.execution import BATCH_EPISODES
-from runtime.protocol import RESULT_SCHEMA, SkillTable
+from runtime.protocol import RESULT_SCHEMA, ErrorCode, SkillTable
 from runtime.recorded import Recorded
 
-PURGED, IMPORTED, UNKNOWN_VERSION = "purged", "imported", "unknown_version"
-"""Why an episode cannot be replayed: records of it are gone, it never ran here, or its version is not registered."""
+PURGED, IMPORTED, CHILD, UNKNOWN_VERSION = "purged", "imported", "child", "unknown_version"
+"""Why an episode cannot be replayed: records of it are gone, it never ran here, another episode started it and holds
+its payload, or its version is not registered."""
 
 _END = datetime(9000, 1, 1, tzinfo=UTC)
 _OF_EPISODES = (
@@ -36,9 +39,10 @@ _OF_EPISODES = (
     "ended_at", "outcome", "context_hash", "seed", "steps", "batch_id", MONTH,
 )  # fmt: skip
 _OF_STEPS = (
-    "episode_id", "episode_month", "workflow_id", "step_id", "seq", "attempt", "ended_at", "status", "input", "error",
-    "telemetry", "batch_id", *(name for name in RESULT_SCHEMA if name != "error_message"),
+    "episode_id", "episode_month", "workflow_id", "step_id", "seq", "attempt", "started_at", "ended_at", "status",
+    "input", "error", "telemetry", "batch_id", *(name for name in RESULT_SCHEMA if name != "error_message"),
 )  # fmt: skip
+
 Progress = Callable[[int], None]
 """Told how many episodes were looked at so far."""
 
@@ -96,6 +100,7 @@ def replay(
             is_other = plan is not None and plan.version != version
             _replay_slice(
                 lake,
+                registry,
                 awaited,
                 under,
                 recorded,
@@ -182,6 +187,7 @@ def _by_version(episodes: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
 
 def _replay_slice(
     lake: Lake,
+    registry: Registry,
     awaited: AwaitedEvents,
     plan: Plan,
     recorded: pl.DataFrame,
@@ -193,21 +199,48 @@ def _replay_slice(
 ) -> None:
     live = recorded.filter(pl.col("origin") == "live")
     found.leave_out(IMPORTED, recorded.height - live.height)
+    started = live.filter(pl.col("trigger_id").is_not_null())
+    found.leave_out(CHILD, live.height - started.height)
+    if (live := started).is_empty():
+        return
     episodes, runs = _whole(live, _payloads(lake, live), _step_runs(lake, live))
     found.leave_out(PURGED, live.height - episodes.height)
     if episodes.is_empty():
         return
     past = Recorded(plan, runs, episodes["episode_id"], skills=skills, recompute=recompute)
-    executed = execute(
+    engine = partial(
+        execute,
         plan,
-        episodes.select(
-            pl.lit(None, dtype=dtype).alias(name) if name == "state" else name for name, dtype in EPISODES.items()
-        ),
         skills=past,
-        find_awaited=past.awaiting(awaited),
+        find_awaited=past.awaiting(lake, awaited),
         now=_END,
+        workflows=_startable(registry, runs),
     )
+    executed = _to_the_end(engine, episodes.with_columns(state=pl.lit(None, dtype=pl.String)).select(EPISODES.names()))
     found.frames.append(first_divergences(plan.version, episodes, runs, executed, path_only=is_other))
+
+
+def _to_the_end(engine: Callable[[pl.DataFrame], Executed], episodes: pl.DataFrame) -> Executed:
+    """Run episodes until each has ended: one that waits for a child is given it up only when it is taken up again."""
+    done = engine(episodes)
+    closed, step_runs = [done.closed], [done.step_runs]
+    while done.waiting.height:
+        states = done.waiting.select("episode_id", "state").unique("episode_id")
+        again = engine(episodes.drop("state").join(states, on="episode_id").select(EPISODES.names()))
+        if again.closed.is_empty() and again.waiting.equals(done.waiting):
+            break
+        done = again
+        closed.append(done.closed)
+        step_runs.append(done.step_runs)
+    return Executed(pl.concat(closed), pl.concat(step_runs), done.waiting)
+
+
+def _startable(registry: Registry, runs: pl.DataFrame) -> set[str]:
+    """Return the workflows that a step could start then: all that are registered, but those on record as unknown."""
+    with registry.read() as connection:
+        known: set[str] = set(connection.execute(sa.select(TABLES[WORKFLOW.name].c.workflow_id)).scalars())
+    refused = runs.filter(pl.col("error_code") == ErrorCode.UNKNOWN_WORKFLOW.value)["input"]
+    return known - set(refused.str.json_path_match("$.target_workflow_id"))
 
 
 def _payloads(lake: Lake, episodes: pl.DataFrame) -> pl.DataFrame:

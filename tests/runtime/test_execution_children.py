@@ -12,6 +12,7 @@ import pytest
 from lake.store import Lake
 from lake.tables import OPEN_EPISODE, RUN_EPISODE, STEP_RUN
 from registry.loader import PACK
+from runtime.replay import replay
 from tests.builders import LATER, NINE, Payables
 
 PARENT: dict[str, Any] = {
@@ -149,3 +150,18 @@ def test_a_paused_workflow_keeps_its_episodes_where_they_are(payables: Payables)
     become("retired")
     payables.execute()
     assert by_workflow(payables)["WF-FIN-001"]["outcome"] == "success"
+
+
+def test_a_parent_is_replayed_with_what_became_of_its_child(payables: Payables) -> None:
+    """Every episode that starts another would be called different, or start it again."""
+    payables.invoice("1")
+    payables.invoice("2", billed="150.00", at=NINE + timedelta(days=1))
+    payables.execute(now=NINE + timedelta(days=90))
+    outcomes = {row["workflow_id"] for row in payables.table(RUN_EPISODE).iter_rows(named=True)}
+    assert outcomes == {"WF-FIN-001", "WF-TST-001"}
+    before = payables.versions()
+    found = replay(payables.lake, payables.registry, "WF-TST-001", skills=payables.skills)
+    assert (found.replayed, found.divergences.to_dicts()) == (2, [])
+    children = replay(payables.lake, payables.registry, "WF-FIN-001", skills=payables.skills)
+    assert dict(children.not_replayable) == {"child": 2}
+    assert payables.versions() == before

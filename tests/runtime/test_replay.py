@@ -163,6 +163,15 @@ def test_an_earlier_decision_that_landed_later_changes_nothing(payables: Payable
     assert again(payables).divergences.is_empty()
 
 
+def test_an_effect_that_a_person_had_to_resolve_takes_the_same_time_again(past: Payables) -> None:
+    """An episode that was parked would be called different for having waited."""
+    episode_id = episode_of(past, "EV-0")
+    for step_id, moved in (("F-04", ("started_at", "ended_at")), ("F-05", ("started_at", "ended_at"))):
+        where = f"episode_id = '{episode_id}' AND step_id = '{step_id}'"
+        assert rewrite(past, STEP_RUN, where, **{name: f"{name} + interval '1 hour'" for name in moved}) == 1
+    assert again(past).divergences.is_empty()
+
+
 def test_another_version_tells_what_it_would_have_done_and_why(payables: Payables) -> None:
     """A reviewer would approve a tolerance without knowing whom it hits."""
     for number, billed in enumerate(("101.00", "104.00", "103.00", "106.00")):
