@@ -4,16 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from lake.home import Home
-from lake.spec import Kind
 from lake.tables import OPEN_EPISODE
-from registry.database import Registry, insert
+from tests.builders import Payables
 from tests.conftest import EVENTS, SEED
 
 ROOT = Path(__file__).parents[2]
@@ -53,13 +52,11 @@ def test_a_run_prints_closed_accounting_outcomes_proposals_and_places(tmp_path: 
 
 def test_a_run_counts_what_waits_whenever_it_began_to(copied_world: Home) -> None:
     """After the second run nothing would seem to wait, whatever still does."""
-    registry = Registry.open(copied_world.registry_db)
-    now = datetime(2025, 1, 1, tzinfo=UTC)
-    row = {column.name: "x" for column in OPEN_EPISODE.columns} | {"episode_month": date(2025, 1, 1), "state": "{}"}
-    row |= {column.name: now for column in OPEN_EPISODE.columns if column.kind is Kind.TIMESTAMP}
-    with registry.transaction() as connection:
-        insert(connection, OPEN_EPISODE, [row | {"workflow_id": "WF-FIN-001", "workflow_version": "1.3.0"}])
-    waiting = registry.frame(OPEN_EPISODE).height
+    payables, now = Payables(copied_world.root), datetime.now(UTC)
+    payables.invoice("disputed", billed="150.00", at=now - timedelta(hours=1))
+    payables.execute(now=now)
+    waiting = payables.registry.frame(OPEN_EPISODE).height
+    assert waiting
     done = rwcm(copied_world.root, "run", "--events", str(EVENTS), "--seed", str(SEED))
     assert done.returncode == 0, done.stderr
     assert ["waiting", "now", str(waiting)] in [line.split() for line in done.stdout.splitlines()]
