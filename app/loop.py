@@ -169,7 +169,8 @@ def _print_way_on(platform: Platform) -> None:
         return
     name = waiting[0].publication_id[:8]
     console.print("\n[bold]How to approve[/bold] what the gates have passed")
-    console.print("  make run APPROVE=1    demo reviewers approve it, and the next events run what is published")
+    told = "  make run APPROVE=1    demo reviewers approve it, and the next events run what is published"
+    console.print(told, soft_wrap=True)
     console.print(f"  or each reviewer ({', '.join(roles)}) by an own token:")
     console.print(f"    rwcm token issue --role {roles[0]} --subject YOUR-ID --to token", markup=False)
     console.print(f'    rwcm decide {name} --approve --reason "..." --token-file token', markup=False, soft_wrap=True)
