@@ -10,6 +10,7 @@ from app.commands.database import database, ddl
 from app.commands.dead_letters import dead_letters
 from app.commands.decisions import decide
 from app.commands.effects import effects
+from app.commands.execute import execute
 from app.commands.handoffs import handoffs
 from app.commands.registry import registry
 from app.commands.replay import replay
@@ -124,6 +125,7 @@ main.add_command(registry)
 main.add_command(retention)
 main.add_command(dead_letters)
 main.add_command(effects)
+main.add_command(execute)
 main.add_command(handoffs)
 main.add_command(replay)
 main.add_command(decide)

@@ -34,7 +34,7 @@ def run_demonstration(home: Home, *, events: int, seed: int, approves: bool = Fa
     if (fixed := home.demonstration()) is not None:
         home.fix(as_of=fixed.as_of, seed=seed, events=events)
     stream: dict[str, Any] = {"events": events, "seed": seed}
-    done = _run(home, "demonstration", {"ops": {"demonstration_stream": {"config": stream}}})
+    done = run_told(home, "demonstration", {"ops": {"demonstration_stream": {"config": stream}}})
     records, queue = done["event_bus"], done["publication_queue"]
     has_changed = bool(records["records_read"] or done["run_episode"]["rows_added"] or queue["proposals_new"])
     if not has_changed:
@@ -66,7 +66,7 @@ def _go_on(home: Home, platform: Platform, stream: Mapping[str, Any]) -> None:
         console.print(f"\n[bold]Approved[/bold] by {DEMO}s, for the demonstration alone, each by an own token")
         for one in decided:
             console.print(f"  {one.publication_id[:8]}", markup=False)
-    published = _run(home, "publish", {})["publications"]["versions"]
+    published = run_told(home, "publish", {})["publications"]["versions"]
     if published:
         console.print("\n[bold]Published[/bold]")
         for version in published:
@@ -76,7 +76,7 @@ def _go_on(home: Home, platform: Platform, stream: Mapping[str, Any]) -> None:
         return
     fixed = home.demonstration()
     assert fixed is not None
-    _run(home, "demonstration", {"ops": {"demonstration_stream": {"config": {**stream, "goes_on": True}}}})
+    run_told(home, "demonstration", {"ops": {"demonstration_stream": {"config": {**stream, "goes_on": True}}}})
     found = ran_since(platform, fixed.as_of)
     console.print("\n[bold]The next events[/bold] ran what is current now")
     rows: list[tuple[str, ...]] = [("workflow", "ended", "wait for a decision")]
@@ -93,7 +93,7 @@ def run_backfill(home: Home, log: Path, **options: str) -> None:
         Refused: the log cannot be read; nothing was recorded.
     """
     _refuse_unreadable(log, **options)
-    done = _run(home, "backfill", {"ops": {"event_log": {"config": {"path": str(log.resolve()), **options}}}})
+    done = run_told(home, "backfill", {"ops": {"event_log": {"config": {"path": str(log.resolve()), **options}}}})
     imported = done["event_log"]
     workflow_id = imported["workflow_id"]
     if not imported["new_cases"]:
@@ -135,7 +135,8 @@ def _refuse_unreadable(
         raise Refused(f"{log} cannot be read: {fault.strerror or fault}; name a readable XES or CSV file") from None
 
 
-def _run(home: Home, job: str, config: Mapping[str, Any]) -> Metadata:
+def run_told(home: Home, job: str, config: Mapping[str, Any]) -> Metadata:
+    """Run a job and return the metadata of its assets; a fault ends the command, with what failed and the way out."""
     try:
         return run_job(home.prepare(), job, config=config)
     except RunFailed as fault:

@@ -76,6 +76,17 @@ class Batch:
             if self.branching:
                 self.branching.meet(turn.branches)
 
+    def visit(self, place: int, branches: Rows) -> list[Turn]:
+        """Let branches enter one step, and return where they would go on instead of going there."""
+        self._run(self.state.plan.steps[place], branches)
+        onward: list[Turn] = []
+        while (turn := self._frontier.take()) is not None:
+            if turn.kind in (Kind.RUN, Kind.ARRIVE):
+                onward.append(turn)
+            else:
+                self._take(turn)
+        return onward
+
     def _take(self, turn: Turn) -> None:
         match turn.kind:
             case Kind.RUN:
