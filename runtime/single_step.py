@@ -228,15 +228,20 @@ def _episode(situation: Situation) -> pl.DataFrame:
 
 
 def _restore(batch: Batch, earlier: Sequence[Earlier]) -> None:
-    """Let the one branch know what came before."""
+    """Let the one branch know what came before, and what of it would be undone."""
     state, columns = batch.state, batch.state.branches
-    columns.output[0] = state.outputs.restore([[run.step_id, run.output] for run in earlier if run.output is not None])
-    columns.depth[0] = state.runs[0] = len(earlier)
     for run in earlier:
-        if run.attempt == 1 and run.step_id in state.visits:
+        step = state.steps.get(run.step_id)
+        if step is not None and run.attempt == 1:
             state.visits[run.step_id][0] += 1
+        columns.depth[0] += 1
+        state.runs[0] += 1
         if run.input is not None:
-            columns.given[0] = state.inputs.add(pl.Series([run.input]), run.step_id)[0]
+            columns.given[_ONE] = state.inputs.add(pl.Series([run.input]), run.step_id)
+        if run.output is not None:
+            columns.output[_ONE] = state.outputs.add(pl.Series([run.output]), run.step_id, columns.output[_ONE])
+            if step is not None:
+                batch.undoing.note(step, _ONE)
 
 
 def _nothing(wait: Await, keys: Sequence[str], episode_ids: pl.Series) -> pl.DataFrame:

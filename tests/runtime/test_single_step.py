@@ -110,6 +110,44 @@ def test_a_fork_names_every_branch_and_an_end_its_outcome() -> None:
     assert (ended.targets, ended.outcome, ended.awaits) == ((), "success", None)
 
 
+def test_a_join_that_the_branch_comes_to_is_what_comes_next() -> None:
+    """Before a join nothing would seem to come next."""
+    first, last = step("S-1", {"goto": "S-3"}), step("S-3", {"goto": "END", "join": "all"})
+    planned = plan(step("S-0", {"goto": ["S-1", "S-2"]}), first, step("S-2", {"goto": "S-3"}), last)
+    found = execute_step(planned, "S-1", Situation("{}", NINE), skills=Table({"SK-TEST-001": always({})}))
+    assert (found.targets, found.outcome) == (("S-3",), None)
+
+
+def test_conditions_after_the_one_that_holds_are_not_told() -> None:
+    """Two conditions that hold would look as if both ways were taken."""
+    branches = [{"expr": f"output.n > {n}", "goto": goto} for n, goto in ((5, "S-2"), (1, "S-3"), (0, "S-2"))]
+    found = alone({"if": branches, "else": "END"}, always({"n": 2}))
+    assert found.conditions == (Condition("output.n > 5", holds=False), Condition("output.n > 1", holds=True))
+    assert found.targets == ("S-3",)
+
+
+def test_a_failure_leads_to_what_undoes_the_last_step_before() -> None:
+    """A failure would seem to end the episode, though something is to be undone first."""
+    booked, undo = step("S-2", {"goto": "S-1", "compensate": "S-3"}), step("S-3", "END")
+    planned = plan(booked, step("S-1", "END"), undo)
+    situation = Situation("{}", NINE, earlier=[Earlier("S-2", "{}", "{}")])
+    found = execute_step(planned, "S-1", situation, skills=Table({"SK-TEST-001": always(error="REJECTED")}))
+    assert (found.error_code, found.targets, found.outcome) == ("REJECTED", ("S-3",), None)
+
+
+def test_a_child_is_waited_for_and_not_started() -> None:
+    """Debugging a parent would start an episode of another workflow."""
+    started = step("S-1", "END", adapter="engine", parameters={"target_workflow_id": "WF-TWO", "payload": {"n": 1}})
+    found = execute_step(plan(started), "S-1", Situation("{}", NINE), skills=Table({}), workflows=["WF-TWO"])
+    assert found.status == "waiting" and found.awaits is not None and found.output is not None
+    request = json.loads(found.output)
+    assert (request["workflow_id"], request["payload"]) == ("WF-TWO", {"n": 1})
+    assert (found.awaits.topic, found.awaits.key) == ("episode.closed", json.dumps([request["episode_id"]]))
+    assert found.awaits.due_at == NINE + timedelta(milliseconds=started.timeout_ms)
+    unknown = execute_step(plan(started), "S-1", Situation("{}", NINE), skills=Table({}))
+    assert (unknown.error_code, unknown.outcome) == ("UNKNOWN_WORKFLOW", "failed")
+
+
 def test_a_step_is_told_how_often_it_was_visited() -> None:
     """A loop would be entered once more than its bound allows; attempts are no visits."""
     skill = always({})
@@ -221,6 +259,21 @@ def test_an_effect_is_journaled_under_a_key_of_its_own(payables: Payables) -> No
     assert sorted(keys) == sorted(journaled(payables.registry)) and len(set(keys)) == 2
     assert all(key.startswith(f"{NAME}/") for key in keys) and "book/E-1/1" not in keys
     assert [list(call.keys) for call in skill.calls] == [[key] for key in keys]
+
+
+def test_an_effect_of_which_nobody_knows_is_told_with_its_key(payables: Payables) -> None:
+    """Who tried it could not say later what became of it."""
+    found = execute_step(
+        plan(step("S-1", {"goto": "S-2", "on_error": "S-2"}), step("S-2", "END")),
+        "S-1",
+        Situation("{}", NINE),
+        skills=Table({"SK-TEST-001": Scripted(broken, is_pure=False)}),
+        effects=Effects(payables.registry, batch_id=NAME),
+    )
+    assert (found.status, found.error_code, found.targets) == ("waiting", "EFFECT_UNKNOWN", ())
+    assert found.awaits is not None
+    assert (found.awaits.topic, found.awaits.key) == ("effect.resolved", json.dumps([found.effect_key]))
+    assert found.awaits.due_at is None and journaled(payables.registry) == [found.effect_key]
 
 
 def journaled(registry: Registry) -> list[str]:
