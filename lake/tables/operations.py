@@ -230,6 +230,22 @@ EFFECT = TableSpec(
     ),
 )
 
+OPEN_EFFECTS = TableSpec(
+    name="open_effects",
+    description="Effects that were meant and whose results are not written yet: one row until then, for as many as go "
+    "through together.",
+    grain="one row per group of effects under way, or left by a crash and not looked at since",
+    key=("group_id",),
+    columns=(
+        identifier("group_id", "Random."),
+        identifier("skill_id", "Skill whose effects they are."),
+        identifier("step_id", "Step that they belong to."),
+        identifier("batch_id", "Batch of the execution that means them."),
+        json_text("effects", "Three arrays of one length: their keys, their episodes, the digests of their requests."),
+        *APPENDED,
+    ),
+)
+
 LEGAL_HOLD = TableSpec(
     name="legal_hold",
     description="Months that no purge may touch, with the reason; a released hold stays as a record.",

@@ -5,5 +5,5 @@ Alembic's operations and `shapes`, up and down, for SQLite and PostgreSQL; and H
 revisions make with what `lake/tables` states, in both directions.
 """
 
-HEAD = "0007"
+HEAD = "0008"
 """The present revision. Stated here, so that opening a current registry reads it without importing Alembic."""

@@ -2,7 +2,7 @@
 
 An effect has a key, which names it for ever. Keys go through in groups, and one transaction carries the results of the
 last group and the intents of the next, so that a call costs a share of a transaction. A process that is killed leaves
-intents without results; whoever performs the same keys again settles them:
+groups without results; whoever performs their keys again settles them:
 
 1. A skill that can look up is asked which of them happened.
 2. One that declares itself idempotent is sent the same key again; the other side does it once.
@@ -13,9 +13,10 @@ an episode is executed by one.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
@@ -27,19 +28,33 @@ import polars as pl
 
 from registry.database import Registry
 from runtime.documents import Column
-from runtime.effects.records import Entry, Known, Result, State, read_entries, write_entries
+from runtime.effects.records import (
+    Group,
+    Known,
+    Origin,
+    Outcome,
+    Result,
+    Settled,
+    State,
+    open_groups,
+    read_effects,
+    spread,
+    write_group,
+    write_outcome,
+)
 from runtime.protocol import NOT_DONE, RESULT_SCHEMA, UNCERTAIN, Call, ErrorCode, LooksUp, Skill, is_idempotent
 
 log = logging.getLogger("rwcm.runtime")
 
 GROUP = 512
 """Effects whose intents are written at once, where a crash can be settled without a person; two groups overlap, so
-that the calls under way do not wait for a commit."""
+that the calls under way do not wait for a commit. The first has half as many: the two would end together otherwise."""
 
 UNSETTLED_GROUP = 16
 """The same where it cannot: as many effects at most does a crash leave to a person."""
 
 _PLACE = {name: index for index, name in enumerate(RESULT_SCHEMA.names())}
+_CODE = _PLACE["error_code"]
 _encode_request = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
@@ -78,14 +93,39 @@ class Effects:
         return _Performance(self, skill, replace(call, keys=keys, timeout_ms=timeout_ms)).run()
 
     def read(self, keys: Sequence[str]) -> dict[str, Known]:
+        """Return what the journal holds of those of `keys` that it knows; of a crash's groups each gets its row."""
         with self._registry.read() as connection:
-            return read_entries(connection, keys)
-
-    def write(self, entries: Iterable[Entry]) -> None:
-        """Write entries in one transaction; when it returns they outlive a crash."""
-        if rows := list(entries):
+            groups, known = open_groups(connection), read_effects(connection, keys)
+        wanted = set(keys) if groups else set()
+        if left := [group for group in groups if not wanted.isdisjoint(group.keys)]:
             with self._registry.transaction() as connection:
-                write_entries(connection, rows, batch_id=self._batch_id, now=self._clock())
+                spread(connection, left)
+                known = read_effects(connection, keys)
+        return known
+
+    def write(self, meant: Sequence[Group], outcomes: Sequence[Outcome]) -> None:
+        """Write what is meant and what came of it in one transaction; when it returns they outlive a crash."""
+        if meant or outcomes:
+            with self._registry.transaction() as connection:
+                for outcome in outcomes:
+                    write_outcome(connection, outcome, now=self.now())
+                for group in meant:
+                    write_group(connection, group)
+
+    def origin(self, call: Call) -> Origin:
+        return Origin(call.skill_id, call.step_id, self._batch_id)
+
+    def now(self) -> datetime:
+        return self._clock()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A group, and the call for its rows."""
+
+    rows: Sequence[int]
+    call: Call
+    group: Group
 
 
 class _Performance:
@@ -96,21 +136,26 @@ class _Performance:
         self.call = replace(call, known=cache(call.known))
         self.effects = effects
         self.skill = skill
+        self.origin = effects.origin(call)
         self.looks_up = skill if isinstance(skill, LooksUp) else None
         self.can_settle = is_idempotent(skill) or self.looks_up is not None
-        self.digests = _digests(call)
         self.results: list[Result | None] = [None] * call.rows
-        self.settled: list[Entry] = []
-        """Entries that the next transaction carries."""
+        self.outcomes: list[Outcome] = []
+        """What the next transaction carries."""
 
     def run(self) -> pl.DataFrame:
         first: dict[str, int] = {}
+        again = []
         for row, key in enumerate(self.call.keys):
-            first.setdefault(key, row)
+            if first.setdefault(key, row) != row:
+                again.append(row)
         self._do(self._open(first))
-        for row, key in enumerate(self.call.keys):
-            if first[key] != row:
-                same = self.digests[row] == self.digests[first[key]]
+        if again:
+            same_keys = sorted({*again, *(first[self.call.keys[row]] for row in again)})
+            digests = self._digests(same_keys)
+            for row in again:
+                key = self.call.keys[row]
+                same = digests[row] == digests[first[key]]
                 self.results[row] = self.results[first[key]] if same else _conflict(key)
         return pl.DataFrame(self.results, schema=RESULT_SCHEMA, orient="row")
 
@@ -119,12 +164,13 @@ class _Performance:
         known = self.effects.read(list(first))
         if not known:
             return list(first.values())
+        digests = self._digests([row for key, row in first.items() if key in known])
         wanted, unsettled = [], []
         for key, row in first.items():
             match known.get(key):
                 case None:
                     wanted.append(row)
-                case Known(request_digest=request_digest) if request_digest != self.digests[row]:
+                case Known(request_digest=request_digest) if request_digest != digests[row]:
                     self.results[row] = _conflict(key)
                 case Known(state=State.DONE | State.RESOLVED, result=result) if result is not None:
                     self.results[row] = result
@@ -132,17 +178,17 @@ class _Performance:
                     wanted.append(row)
                 case _:
                     unsettled.append(row)
-        return sorted(wanted + self._settle(unsettled))
+        return sorted(wanted + self._settle(unsettled, digests))
 
-    def _settle(self, rows: list[int]) -> list[int]:
+    def _settle(self, rows: list[int], digests: Mapping[int, str]) -> list[int]:
         """Settle effects that were meant and of which nothing is known; return the rows that may be done (again)."""
         if not rows:
             return []
         if self.looks_up is None:
             if is_idempotent(self.skill):
                 return rows
-            for row in rows:
-                self._take(row, failure(ErrorCode.EFFECT_UNKNOWN, "it was meant, and what came of it was not recorded"))
+            nobody = failure(ErrorCode.EFFECT_UNKNOWN, "it was meant, and what came of it was not recorded")
+            self._take(rows, [nobody] * len(rows), [digests[row] for row in rows])
             return []
         try:
             happened = self.looks_up.look_up([self.call.keys[row] for row in rows], self.call.binding)
@@ -151,81 +197,169 @@ class _Performance:
             for row in rows:
                 self.results[row] = failure(ErrorCode.CONNECTIVITY, message)
             return []
-        again = []
+        found, again, results = [], [], []
         for row in rows:
             output = happened.get(self.call.keys[row])
             if output is None:
                 again.append(row)
             else:
                 values = {"output": output, "latency_ms": 0, "system": self.call.binding.system}
-                self._take(row, tuple(values.get(name) for name in RESULT_SCHEMA))
+                found.append(row)
+                results.append(tuple(values.get(name) for name in RESULT_SCHEMA))
+        if found:
+            self._take(found, results, [digests[row] for row in found])
         return again
 
     def _do(self, rows: list[int]) -> None:
         """Do the effects of `rows` in groups: intents before each, results after it, in the next one's transaction."""
         size, at_once = (GROUP, 2) if self.can_settle else (UNSETTLED_GROUP, 1)
-        groups = iter([rows[start : start + size] for start in range(0, len(rows), size)])
-        running: dict[Future[list[Result]], list[int]] = {}
+        groups = _groups(rows, size, first=size // at_once)
+        running: dict[Future[list[Result]], _Part] = {}
         with ThreadPoolExecutor(at_once, thread_name_prefix="rwcm-effects") as pool:
             try:
                 while True:
-                    starting = list(islice(groups, at_once - len(running)))
-                    self._write([row for group in starting for row in group])
-                    running |= {pool.submit(self._run, group): group for group in starting}
+                    starting = [self._meant(group) for group in islice(groups, at_once - len(running))]
+                    self._write([part.group for part in starting])
+                    running |= {pool.submit(self._run, part): part for part in starting}
                     if not running:
                         return
                     for ended in wait(running, return_when=FIRST_COMPLETED).done:
-                        self._take_all(running.pop(ended), ended.result())
+                        self._end(running.pop(ended), ended.result())
             except BaseException:
                 # What is under way happens whether or not somebody listens: its results are kept.
                 for ended in wait(running).done:
-                    self._take_all(running[ended], ended.result())
+                    self._end(running[ended], ended.result())
                 self._write([])
                 raise
 
-    def _write(self, meant: Sequence[int]) -> None:
-        settled, self.settled = self.settled, []
-        self.effects.write([*settled, *(self._entry(row, State.INTENDED) for row in meant)])
+    def _meant(self, rows: Sequence[int]) -> _Part:
+        call = _part(self.call, rows)
+        group = Group(
+            str(uuid.uuid4()), self.origin, call.keys, self._episode_ids(rows), _digests(call), self.effects.now()
+        )
+        return _Part(rows, call, group)
 
-    def _run(self, rows: list[int]) -> list[Result]:
+    def _write(self, meant: Sequence[Group]) -> None:
+        self.effects.write(meant, self.outcomes)
+        self.outcomes = []
+
+    def _run(self, part: _Part) -> list[Result]:
         """Return what the skill did for some rows; a fault of it leaves unknown what it did."""
         skill_id = self.call.skill_id or type(self.skill).__name__
+        rows = len(part.rows)
         try:
-            result = self.skill.run(_part(self.call, rows))
+            result = self.skill.run(part.call)
         except Exception as fault:  # noqa: BLE001 - an adapter's fault is a row, not the end of the batch
-            return [failure(ErrorCode.SKILL_FAULT, f"{skill_id} raised {type(fault).__name__}")] * len(rows)
-        if not isinstance(result, pl.DataFrame) or result.schema != RESULT_SCHEMA or result.height != len(rows):
-            return [failure(ErrorCode.SKILL_FAULT, f"{skill_id} did not return what it promises")] * len(rows)
+            return [failure(ErrorCode.SKILL_FAULT, f"{skill_id} raised {type(fault).__name__}")] * rows
+        if not isinstance(result, pl.DataFrame) or result.schema != RESULT_SCHEMA or result.height != rows:
+            return [failure(ErrorCode.SKILL_FAULT, f"{skill_id} did not return what it promises")] * rows
         return result.rows()
 
-    def _take_all(self, rows: Sequence[int], results: Sequence[Result]) -> None:
-        for row, result in zip(rows, results, strict=True):
-            self._take(row, result)
+    def _end(self, part: _Part, results: Sequence[Result]) -> None:
+        self._take(part.rows, results, part.group.digests, part.group)
 
-    def _take(self, row: int, result: Result) -> None:
-        """Keep the result of a row, for the caller and for the next transaction."""
-        code = result[_PLACE["error_code"]]
-        if code in UNCERTAIN and not self.can_settle:
+    def _take(
+        self, rows: Sequence[int], results: Sequence[Result], digests: Sequence[str], group: Group | None = None
+    ) -> None:
+        """Keep the results of rows, for the caller and for the next transaction."""
+        settled = []
+        keys, done = self.call.keys, State.DONE
+        for row, episode_id, digest, result in zip(rows, self._episode_ids(rows), digests, results, strict=True):
+            state, kept = (done, result) if result[_CODE] is None else self._judged(result)
+            self.results[row] = kept
+            settled.append(Settled(keys[row], episode_id, state, digest, kept[_CODE], kept))
+        self.outcomes.append(Outcome(self.origin, settled, group))
+
+    def _judged(self, result: Result) -> tuple[State, Result]:
+        """Return where an effect stands after a failure, and what is kept of that."""
+        code = result[_CODE]
+        if code not in UNCERTAIN:
+            return State.NOT_DONE if code in NOT_DONE else State.DONE, result
+        if not self.can_settle:
             unknown = (
                 f"{result[_PLACE['error_message']]}; whether it happened is not known: rwcm effects resolve says so"
             )
             result = _with(result, error_code=ErrorCode.EFFECT_UNKNOWN.value, error_message=unknown)
-        self.results[row] = result
-        state = State.UNKNOWN if code in UNCERTAIN else State.NOT_DONE if code in NOT_DONE else State.DONE
-        self.settled.append(self._entry(row, state, result))
+        return State.UNKNOWN, result
 
-    def _entry(self, row: int, state: State, result: Result | None = None) -> Entry:
-        call = self.call
-        return Entry(
-            call.keys[row],
-            call.skill_id,
-            call.episode_ids[row] if len(call.episode_ids) else "",
-            call.step_id,
-            state,
-            self.digests[row],
-            None if result is None else result[_PLACE["error_code"]],
-            result,
-        )
+    def _episode_ids(self, rows: Sequence[int]) -> list[str]:
+        ids = self.call.episode_ids
+        return [ids[row] for row in rows] if len(ids) else [""] * len(rows)
+
+    def _digests(self, rows: list[int]) -> dict[int, str]:
+        return dict(zip(rows, _digests(_part(self.call, rows)), strict=True))
+
+
+def _groups(rows: Sequence[int], size: int, *, first: int) -> Iterator[Sequence[int]]:
+    """Give `rows` in groups, the first of `first` rows and all others of `size`."""
+    start, end = 0, first
+    while start < len(rows):
+        yield rows[start:end]
+        start, end = end, end + size
+
+
+def _part(call: Call, rows: Sequence[int]) -> Call:
+    """Return the call for some of its rows, which are in ascending order."""
+    is_run = rows[-1] - rows[0] == len(rows) - 1
+    places = pl.Series(rows, dtype=pl.UInt32)
+
+    def take(values: pl.Series) -> pl.Series:
+        return values.slice(rows[0], len(rows)) if is_run else values.gather(places)
+
+    def taken(column: Column) -> Column:
+        return Column(take(column.texts), constant=column.is_constant)
+
+    return replace(
+        call,
+        arguments={name: taken(values) for name, values in call.arguments.items()},
+        seeds=take(call.seeds),
+        known=lambda *path: taken(call.known(*path)),
+        episode_ids=[call.episode_ids[row] for row in rows] if len(call.episode_ids) else (),
+        visits=take(call.visits) if len(call.visits) else call.visits,
+        keys=[call.keys[row] for row in rows],
+    )
+
+
+def _digests(self, rows: Sequence[int]) -> list[str]:
+    return _digests(_part(self.call, rows)) if rows else []
+
+
+def _groups(rows: Sequence[int], size: int, *, first: int) -> Iterator[Sequence[int]]:
+    """Give `rows` in groups, the first of `first` rows and all others of `size`."""
+    start, end = 0, first
+    while start < len(rows):
+        yield rows[start:end]
+        start, end = end, end + size
+
+
+def _part(call: Call, rows: Sequence[int]) -> Call:
+    """Return the call for some of its rows, in the order of `rows`."""
+    places = pl.Series(rows, dtype=pl.UInt32)
+
+    def known(*path: str) -> Column:
+        return call.known(*path).take(places)
+
+    return replace(
+        call,
+        arguments={name: values.take(places) for name, values in call.arguments.items()},
+        seeds=call.seeds.gather(places),
+        known=known,
+        episode_ids=[call.episode_ids[row] for row in rows] if len(call.episode_ids) else (),
+        visits=call.visits.gather(places) if len(call.visits) else call.visits,
+        keys=[call.keys[row] for row in rows],
+    )
+
+
+def _digests(self, rows: Sequence[int]) -> list[str]:
+    return _digests(_part(self.call, rows)) if rows else []
+
+
+def _groups(rows: Sequence[int], size: int, *, first: int) -> Iterator[Sequence[int]]:
+    """Give `rows` in groups, the first of `first` rows and all others of `size`."""
+    start, end = 0, first
+    while start < len(rows):
+        yield rows[start:end]
+        start, end = end, end + size
 
 
 def _part(call: Call, rows: Sequence[int]) -> Call:
@@ -248,7 +382,7 @@ def _part(call: Call, rows: Sequence[int]) -> Call:
 def _digests(call: Call) -> list[str]:
     """Return per row what names the request: the skill and its arguments."""
     names = sorted(call.arguments)
-    columns = [list(call.arguments[name]) for name in names]
+    columns = [call.arguments[name].values for name in names]
     head = _encode_request([call.skill_id, names])
     if not columns:
         return [sha256(head).hexdigest()] * call.rows

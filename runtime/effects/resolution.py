@@ -19,7 +19,7 @@ from registry.access import check_permission, recorded_denials
 from registry.database import TABLES, Registry
 from registry.outbox import EFFECT_RESOLVED, announce
 from registry.permissions import Principal
-from runtime.effects.records import State
+from runtime.effects.records import State, spread_all
 from runtime.protocol import RESULT_SCHEMA, ErrorCode
 
 _MIN_PREFIX = 4
@@ -61,6 +61,7 @@ class ListedEffect:
 
 def list_effects(registry: Registry, *, state: str | None = State.UNKNOWN, limit: int = 50) -> list[ListedEffect]:
     """Return effects in a state, or in any, those that have waited longest first."""
+    spread_all(registry)
     table = TABLES[EFFECT.name]
     query = sa.select(table).order_by(table.c.intended_at, table.c.effect_key).limit(limit)
     if state is not None:
@@ -75,6 +76,7 @@ def find_effect(registry: Registry, effect_key: str) -> ListedEffect:
     Raises:
         EffectFault: there is none, or several begin so.
     """
+    spread_all(registry)
     table = TABLES[EFFECT.name]
     with registry.read() as connection:
         rows = connection.execute(sa.select(table).where(table.c.effect_key == effect_key)).mappings().all()

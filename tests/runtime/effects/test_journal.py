@@ -1,7 +1,7 @@
 """The journal: each effect happens once under its key, and what nobody knows is not guessed."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lake.tables import EFFECT
+from lake.tables import EFFECT, OPEN_EFFECTS
 from registry.database import Registry
 from runtime.effects.journal import GROUP, UNSETTLED_GROUP, Effects
-from runtime.effects.records import Entry
+from runtime.effects.records import Group, Outcome
+from runtime.effects.resolution import list_effects
 from runtime.protocol import RESULT_SCHEMA, Call, ErrorCode, Skill
 from tests.builders import Whole, answer, rows
 from tests.runtime.effects.otherside import AskableBooking, Booking, Ledger, call_for
@@ -26,7 +27,7 @@ def perform(registry: Registry, skill: Skill, keys: list[str] = KEYS, **argument
 
 
 def states(registry: Registry) -> dict[str, str]:
-    return dict(registry.frame(EFFECT).select("effect_key", "state").iter_rows())
+    return {effect.effect_key: effect.state for effect in list_effects(registry, state=None, limit=10_000)}
 
 
 def codes(result: pl.DataFrame) -> list[str | None]:
@@ -46,16 +47,16 @@ class Dying(Effects):
         self.is_committed = is_committed
         self.is_dead = False
 
-    def write(self, entries: Any) -> None:
+    def write(self, meant: Sequence[Group], outcomes: Sequence[Outcome]) -> None:
         if self.is_dead:
             raise Killed
         self.left -= 1
         if self.left < 0:
             self.is_dead = True
             if self.is_committed:
-                super().write(entries)
+                super().write(meant, outcomes)
             raise Killed
-        super().write(entries)
+        super().write(meant, outcomes)
 
 
 def crash(registry: Registry, skill: Skill, *, after: int, is_committed: bool = False) -> None:
@@ -143,20 +144,43 @@ def test_one_transaction_carries_the_last_results_and_the_next_intents(
     registry: Registry, skill: Booking, size: int
 ) -> None:
     """Each call would pay for a transaction of its own: the disk would be slower than the other side."""
-    written: list[list[Entry]] = []
+    written: list[tuple[list[Group], list[Outcome]]] = []
 
     class Counted(Effects):
-        def write(self, entries: Any) -> None:
-            written.append(list(entries))
-            super().write(written[-1])
+        def write(self, meant: Sequence[Group], outcomes: Sequence[Outcome]) -> None:
+            written.append((list(meant), list(outcomes)))
+            super().write(meant, outcomes)
 
     keys = [f"k-{number}" for number in range(3 * size + 1)]
     Counted(registry).perform(skill, call_for(keys), keys, timeout_ms=None)
-    assert len([entries for entries in written if entries]) <= 5
-    shared = [{entry.state.value for entry in entries} for entries in written[1:-1]]
-    assert shared.count({"done", "intended"}) >= 1
+    assert sum(bool(meant or outcomes) for meant, outcomes in written) <= 5
+    assert any(meant and outcomes for meant, outcomes in written)
     assert max(call.rows for call in skill.calls) == size
     assert states(registry) == dict.fromkeys(keys, "done")
+    assert registry.frame(OPEN_EFFECTS).is_empty()
+
+
+def test_what_somebody_looks_at_while_it_is_under_way_is_recorded_all_the_same(registry: Registry) -> None:
+    """A list that a person asks for within a call would take the effects from the group whose results are to come."""
+    seen: list[list[str]] = []
+
+    def look(call: Call) -> pl.DataFrame:
+        seen.append([effect.effect_key for effect in list_effects(registry, state="intended")])
+        return rows([answer()] * call.rows)
+
+    perform(registry, Whole(look, is_pure=False))
+    assert seen == [KEYS]
+    assert states(registry) == dict.fromkeys(KEYS, "done")
+    assert registry.frame(EFFECT)["intended_at"].n_unique() == 1
+
+
+def test_a_group_that_others_left_is_not_touched(registry: Registry) -> None:
+    """Each execution would write the rows of all that run beside it a second time."""
+    crash(registry, Booking(Ledger()), after=1)
+    perform(registry, Booking(Ledger()), ["other"])
+    assert registry.frame(OPEN_EFFECTS).height == 1
+    assert codes(perform(registry, Booking(Ledger()), ["k-2"])) == ["EFFECT_UNKNOWN"]
+    assert states(registry) == {"k-1": "intended", "k-2": "unknown", "k-3": "intended", "other": "done"}
 
 
 def test_a_crash_leaves_few_effects_to_a_person(registry: Registry) -> None:
