@@ -9,6 +9,7 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,8 @@ class HttpClient:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
-        self._room: asyncio.Semaphore | None = None
+        self._waiting: deque[_Sending] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
         self._sessions: dict[tuple[Egress, str | None, bool], aiohttp.ClientSession] = {}
 
     def send(self, requests: Sequence[Request], *, egress: Egress) -> list[Answer]:
@@ -93,7 +95,7 @@ class HttpClient:
         with self._lock:
             if self._loop is None or self._pid != os.getpid():  # a thread does not survive a fork
                 self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
-                self._room, self._sessions = asyncio.Semaphore(self._in_flight), {}
+                self._waiting, self._workers, self._sessions = deque(), set(), {}
                 threading.Thread(target=self._loop.run_forever, name="rwcm-http", daemon=True).start()
             return self._loop
 
@@ -103,18 +105,23 @@ class HttpClient:
         self._sessions = {}
 
     async def _send_all(self, requests: Sequence[Request], egress: Egress) -> list[Answer]:
-        answers: list[Answer | None] = [None] * len(requests)
-        waiting = iter(enumerate(requests))
-        sending = _Sending(self, egress)
+        """Let the workers send, as many as may be under way; all callers share them, so that none waits for a turn."""
+        sending = _Sending(self, egress, requests)
+        self._waiting.append(sending)
+        for _ in range(min(self._in_flight - len(self._workers), len(requests))):
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+        return await sending.answers
 
-        async def work() -> None:
-            assert self._room is not None
-            for place, request in waiting:
-                async with self._room:
-                    answers[place] = await sending.answer(request)
-
-        await asyncio.gather(*(work() for _ in range(min(self._in_flight, len(requests)))))
-        return [answer for answer in answers if answer is not None]
+    async def _work(self) -> None:
+        """Send what waits, of each caller one after the other, until nothing does."""
+        while self._waiting:
+            sending = self._waiting.popleft()
+            place = sending.take()
+            if sending.has_more:
+                self._waiting.append(sending)
+            await sending.send(place)
 
     def session(self, egress: Egress, link: str | None, is_repeatable: bool) -> "aiohttp.ClientSession":
         """Return the session for a way out: a connection of one is never used for another."""
@@ -136,12 +143,35 @@ class HttpClient:
 class _Sending:
     """Requests that are sent together: what holds for many of them is found once."""
 
-    def __init__(self, client: HttpClient, egress: Egress) -> None:
+    def __init__(self, client: HttpClient, egress: Egress, requests: Sequence[Request]) -> None:
+        self.answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._requests = requests
+        self._answers: list[Answer | None] = [None] * len(requests)
+        self._taken = self._ended = 0
         self._client = client
         self._egress = egress
         self._sessions: dict[tuple[str | None, bool], aiohttp.ClientSession] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._checked: set[tuple[str | None, str]] = set()
+
+    @property
+    def has_more(self) -> bool:
+        return self._taken < len(self._requests)
+
+    def take(self) -> int:
+        """Return the place of the next request, which is the caller's to send."""
+        self._taken += 1
+        return self._taken - 1
+
+    async def send(self, place: int) -> None:
+        try:
+            self._answers[place] = await self.answer(self._requests[place])
+        except Exception as fault:  # noqa: BLE001 - it is raised where the answers are waited for
+            if not self.answers.done():
+                self.answers.set_exception(fault)
+        self._ended += 1
+        if self._ended == len(self._requests) and not self.answers.done():
+            self.answers.set_result([answer for answer in self._answers if answer is not None])
 
     async def answer(self, request: Request) -> Answer:
         start = time.monotonic()

@@ -233,6 +233,11 @@ def test_the_skill_gets_the_rows_keys_and_arguments_that_belong_together(registr
     assert call.known("anything") == [None, None]
 
 
+def test_no_effects_are_no_rows(registry: Registry) -> None:
+    """A batch whose rows all went another way would fail."""
+    assert perform(registry, Booking(Ledger()), []).equals(RESULT_SCHEMA.to_frame())
+
+
 # What fails
 
 
