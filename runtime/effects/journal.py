@@ -324,65 +324,6 @@ def _part(call: Call, rows: Sequence[int]) -> Call:
     )
 
 
-def _digests(self, rows: Sequence[int]) -> list[str]:
-    return _digests(_part(self.call, rows)) if rows else []
-
-
-def _groups(rows: Sequence[int], size: int, *, first: int) -> Iterator[Sequence[int]]:
-    """Give `rows` in groups, the first of `first` rows and all others of `size`."""
-    start, end = 0, first
-    while start < len(rows):
-        yield rows[start:end]
-        start, end = end, end + size
-
-
-def _part(call: Call, rows: Sequence[int]) -> Call:
-    """Return the call for some of its rows, in the order of `rows`."""
-    places = pl.Series(rows, dtype=pl.UInt32)
-
-    def known(*path: str) -> Column:
-        return call.known(*path).take(places)
-
-    return replace(
-        call,
-        arguments={name: values.take(places) for name, values in call.arguments.items()},
-        seeds=call.seeds.gather(places),
-        known=known,
-        episode_ids=[call.episode_ids[row] for row in rows] if len(call.episode_ids) else (),
-        visits=call.visits.gather(places) if len(call.visits) else call.visits,
-        keys=[call.keys[row] for row in rows],
-    )
-
-
-def _digests(self, rows: Sequence[int]) -> list[str]:
-    return _digests(_part(self.call, rows)) if rows else []
-
-
-def _groups(rows: Sequence[int], size: int, *, first: int) -> Iterator[Sequence[int]]:
-    """Give `rows` in groups, the first of `first` rows and all others of `size`."""
-    start, end = 0, first
-    while start < len(rows):
-        yield rows[start:end]
-        start, end = end, end + size
-
-
-def _part(call: Call, rows: Sequence[int]) -> Call:
-    """Return the call for some of its rows, in the order of `rows`."""
-
-    def known(*path: str) -> Column:
-        return call.known(*path).take(rows)
-
-    return replace(
-        call,
-        arguments={name: values.take(rows) for name, values in call.arguments.items()},
-        seeds=call.seeds[list(rows)],
-        known=known,
-        episode_ids=[call.episode_ids[row] for row in rows] if len(call.episode_ids) else (),
-        visits=call.visits[list(rows)] if len(call.visits) else call.visits,
-        keys=[call.keys[row] for row in rows],
-    )
-
-
 def _digests(call: Call) -> list[str]:
     """Return per row what names the request: the skill and its arguments."""
     names = sorted(call.arguments)

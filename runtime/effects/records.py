@@ -89,10 +89,10 @@ class Known(NamedTuple):
 
 def read_effects(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Known]:
     """Return what the journal holds of those of `keys` that have a row; groups are not looked into."""
-    query = _select(database_of(connection))
+    query = _select(database_of(connection)).params(keys=_text(list(keys)))
     return {
         key: Known(State(state), request_digest, None if result is None else tuple(orjson.loads(result)))
-        for key, state, request_digest, result in connection.execute(query, {"keys": _text(list(keys))})
+        for key, state, request_digest, result in fetch(connection, query)
     }
 
 
@@ -126,7 +126,7 @@ def open_groups(connection: sa.Connection) -> list[Group]:
     names = ("group_id", "skill_id", "step_id", "batch_id", "effects", "created_at")
     query = sa.select(*(table.c[name] for name in names)).order_by(table.c.created_at, table.c.group_id)
     return [
-        Group(group_id, Origin(skill_id, step_id, batch_id), *orjson.loads(effects), intended_at=intended_at)
+        Group(group_id, Origin(skill_id, step_id, batch_id), *_three(effects), intended_at)
         for group_id, skill_id, step_id, batch_id, effects, intended_at in fetch(connection, query)
     ]
 
@@ -187,6 +187,11 @@ def _write(
         "actor": ENGINE,
     }
     connection.execute(_upsert(database_of(connection)), values)
+
+
+def _three(effects: str) -> tuple[list[str], list[str], list[str]]:
+    keys, episode_ids, digests = orjson.loads(effects)
+    return keys, episode_ids, digests
 
 
 def _text(value: Any) -> str:
