@@ -17,7 +17,7 @@ from governance import gates, publishing
 from guard.canonical import digest
 from ingest import outbox
 from ingest.events import open_batches
-from ingest.landing import BATCH_BYTES, BATCH_FILES
+from ingest.landing import BATCH_FILES
 from lake.tables import MIRRORED
 from lake.transform import Transformation
 from registry.cursors import recall
@@ -26,6 +26,9 @@ from synthesis import learning
 
 PATIENCE = timedelta(seconds=60)
 """How long a small file waits for company before it is ingested on its own."""
+
+ENOUGH_BYTES = 64 << 20
+"""Bytes in the inbox that are ingested at once, however young they are."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def landed(platform: Platform, now: datetime) -> Work | Waiting:
         return digest([*interrupted, backlog.key])
     if backlog.oldest_at is None:
         return Waiting("the inbox is empty")
-    is_batch = backlog.files >= BATCH_FILES or backlog.size_bytes >= BATCH_BYTES
+    is_batch = backlog.files >= BATCH_FILES or backlog.size_bytes >= ENOUGH_BYTES
     if not is_batch and now - backlog.oldest_at < PATIENCE:
         return Waiting(f"{backlog.files} files, {backlog.size_bytes:,} bytes: more may come")
     return backlog.key

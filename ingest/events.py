@@ -34,7 +34,7 @@ log = logging.getLogger("rwcm.ingest")
 
 _Chunk: TypeAlias = list[tuple[Source, Judged]]
 
-CHUNK_RECORDS = 100_000
+CHUNK_RECORDS = 80_000
 """The most records that one commit appends: fewer make more files and commits, more make more memory."""
 
 CHUNK_BYTES = 64 << 20

@@ -33,7 +33,7 @@ log = logging.getLogger("rwcm.ingest")
 ALONE = 2
 """Parts that are judged before workers are started: a small batch does not pay for them."""
 
-_AHEAD = 4
+_AHEAD = 2
 """Parts per worker that are judged ahead of what is committed."""
 
 K = TypeVar("K")

@@ -19,7 +19,12 @@ from pathlib import Path
 from filelock import FileLock
 
 BATCH_FILES = 1_000
-BATCH_BYTES = 64 << 20
+"""The most files of one batch."""
+
+BATCH_BYTES = 256 << 20
+"""The most bytes of one batch, unless a single file has more. Between batches the judges have nothing to do, so they
+are large; what is in memory at once is bounded by the commit and not by the batch."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
