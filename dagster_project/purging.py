@@ -20,6 +20,7 @@ from lake.tables import DERIVED, EVENT_BUS, MIRRORED, RETAINED_DATA, SCHEMA_CONS
 from lake.transform import Transformation, build_lock
 from lake.warehouse import mart_rows, publish
 from registry.purging import Outcome, Store, candidate_of, lake_stores, purge, retained_frame
+from registry.retention import holds_in_force
 from registry.schema_check import standings_frame
 from runtime.telemetry import export_telemetry
 from synthesis.learning import carry_marks, marks_of
@@ -44,12 +45,14 @@ def mirrored_frames(platform: Platform) -> dict[TableSpec, pl.DataFrame]:
 
 
 def planned(platform: Platform) -> list[Candidate]:
-    """Return the plan that everybody can read: the rows of the served mart, in order.
+    """Return the plan that everybody can read: the rows of the served mart, in order, under the holds of this moment.
 
     Raises:
         WarehouseMissing: nothing was published yet, so that there is no plan.
     """
-    found = [candidate_of(row) for row in mart_rows(platform.home.served_db, MART)]
+    with platform.registry.read() as connection:
+        holds = holds_in_force(connection)
+    found = [candidate_of(row).under(holds) for row in mart_rows(platform.home.served_db, MART)]
     return sorted(found, key=lambda candidate: candidate.key)
 
 

@@ -9,7 +9,7 @@ registry and the lake hold at that moment, and goes by what both say (`registry.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import groupby
@@ -201,6 +201,11 @@ class Candidate:
     @property
     def rule(self) -> str:
         return f"{self.retention} {self.limit_days} days"
+
+    def under(self, holds: Iterable[Hold]) -> "Candidate":
+        """Return what becomes of it under holds that may have been set since it was found."""
+        held_by = tuple(hold.hold_id for hold in holds if hold.holds(self.table_name, self.month))
+        return replace(self, held_by=held_by, decision=Decision.HELD) if held_by else self
 
 
 def plan(

@@ -61,6 +61,8 @@ def test_a_purge_is_planned_held_tried_and_applied(home: Home) -> None:
     held = rwcm("hold", "event_bus", months[0], "--reason", "Case 7", role="LGL-M-001")
     assert held.exit_code == 0, held.stderr
     hold_id = held.stdout.split()[1].rstrip(";")
+    shown = {(row["table_name"], row["month"][:7]): row for row in json.loads(rwcm("plan", "--json").stdout)}
+    assert shown["event_bus", months[0]]["held_by"] == [hold_id]  # before the mart is built anew
 
     before = Lake(home.lake).scan(EVENT_BUS).collect().height
     tried = rwcm("apply", role="SEC-M-001")
