@@ -10,7 +10,7 @@ import polars as pl
 
 from app.identity import operator
 from dagster_project.platform import Platform
-from governance.gates import standings
+from governance.gates import waiting_for_reviewers
 from governance.review import Decided, decide_by_token
 from lake.tables import OPEN_EPISODE, RUN_EPISODE
 from registry.permissions import load_permissions
@@ -40,11 +40,7 @@ def approve_all(platform: Platform) -> list[Decided]:
     """
     registry, now = platform.registry, platform.now()
     with registry.read() as connection:
-        waiting = [
-            one.proposal.publication_id
-            for one in standings(connection, now=now)
-            if one.has_passed and one.proposal.decision == "pending"
-        ]
+        waiting = [one.publication_id for one in waiting_for_reviewers(connection, now=now)]
         roles = sorted(load_permissions(connection, now=now).reviewers)
     decided: list[Decided] = []
     for role in roles if waiting else ():

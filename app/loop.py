@@ -13,7 +13,7 @@ from app.console import console, errors, table
 from app.faults import Refused
 from dagster_project.instance import RunFailed, run_job
 from dagster_project.platform import Platform
-from governance.gates import standings
+from governance.gates import waiting_for_reviewers
 from ingest.logs import ColumnMapping, UnreadableLog, read_log
 from lake.home import Home
 from lake.tables import OPEN_EPISODE, PUBLICATION_QUEUE, RUN_EPISODE
@@ -160,11 +160,7 @@ def _print_records(title: str, counts: Mapping[str, Any]) -> None:
 def _print_way_on(platform: Platform) -> None:
     """Say how what waits for reviewers is approved."""
     with platform.registry.read() as connection:
-        waiting = [
-            one.proposal
-            for one in standings(connection, now=platform.now())
-            if one.has_passed and one.proposal.decision == "pending"
-        ]
+        waiting = waiting_for_reviewers(connection, now=platform.now())
         roles = sorted(load_permissions(connection, now=platform.now()).reviewers)
     if not waiting:
         return

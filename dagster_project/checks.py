@@ -261,7 +261,7 @@ GATE_CHECKS = {gate: f"gate_{gate}" for gate in GATES}
 
 _REASONS_IN_NUMBERS = ("effects", "confidence", "risk")
 
-_WHAT_GATES_REFUSE = {
+_WHAT_GATES_PROVE = {
     "contract": "Every proposal can stand beside the registry as it is.",
     "effects": "No proposal can bring about what a policy blocks; an undeclared action counts as all.",
     "confidence": "Every proposal's evidence makes it sure enough.",
@@ -278,7 +278,7 @@ _WHAT_GATES_REFUSE = {
             name,
             asset=PUBLICATION_QUEUE.name,
             blocking=True,
-            description=f"{_WHAT_GATES_REFUSE[gate]} A refused proposal is a row and a warning; the check fails only "
+            description=f"{_WHAT_GATES_PROVE[gate]} A refused proposal is a row and a warning; the check fails only "
             "if the gate has not judged one, or one that it refused stands among the approved.",
         )
         for gate, name in GATE_CHECKS.items()

@@ -1,15 +1,15 @@
 """Decisions: the job by which a mandatory reviewer decides a proposal in the Dagster UI."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 import dagster as dg
 from pydantic import Field
 
+from dagster_project.acting import TOKEN_REF, token_at
 from dagster_project.platform import Platform
 from governance.review import decide_by_token
-from guard.tokens import TokenFileFault, read_token_file
+from guard.providers import SecretUnavailable
 from registry.access import Denied, InvalidToken
 from registry.documents import DocumentRefused
 from registry.objects import NotRegistered
@@ -17,12 +17,12 @@ from registry.proposals import ProposalClosed, find_by_prefix
 
 
 class DecisionConfig(dg.Config):
-    """What a reviewer decides. The token itself is never in a run's configuration, which is kept and shown."""
+    """What a reviewer decides, and who that is."""
 
     proposal: str = Field(min_length=4, description="Id of the proposal, or how it begins.")
     decision: Literal["approved", "rejected"] = Field(description="What is decided.")
     reason: str = Field(min_length=1, max_length=1024, description="Why; it stands beside the decision.")
-    token_file: str = Field(description="File with the reviewer's own token, readable by its owner alone.")
+    token_ref: str = TOKEN_REF
 
 
 @dg.op(description="A mandatory reviewer decides a proposal that every gate has passed, by an own token.")
@@ -30,7 +30,7 @@ def decide_publication(
     context: dg.OpExecutionContext, config: DecisionConfig, platform: dg.ResourceParam[Platform]
 ) -> None:
     try:
-        token = read_token_file(Path(config.token_file))
+        token = token_at(platform, config.token_ref)
         with platform.registry.read() as connection:
             publication_id = find_by_prefix(connection, config.proposal).publication_id
         done = decide_by_token(
@@ -42,8 +42,8 @@ def decide_publication(
             token_now=datetime.now(UTC),
             now=platform.now(),
         )
-    except (Denied, DocumentRefused, InvalidToken, NotRegistered, ProposalClosed, TokenFileFault) as fault:
-        raise dg.Failure(str(fault), allow_retries=False) from None
+    except (Denied, DocumentRefused, InvalidToken, NotRegistered, ProposalClosed, SecretUnavailable) as fault:
+        raise dg.Failure(str(fault), allow_retries=False) from fault
     context.add_output_metadata(
         {
             "publication_id": done.publication_id,

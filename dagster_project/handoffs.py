@@ -1,7 +1,4 @@
-"""The inbox in the UI: jobs by which a person decides a handoff or gives it to another role, from the launchpad.
-
-Dagster keeps the config of every run, so the token is named by a secret reference and never typed.
-"""
+"""The inbox in the UI: jobs by which a person decides a handoff or gives it to another role, from the launchpad."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +8,9 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
+from dagster_project.acting import TOKEN_REF, token_at
 from dagster_project.platform import Platform
-from guard.providers import SecretUnavailable, read_secret
+from guard.providers import SecretUnavailable
 from registry.access import Denied, InvalidToken, authenticate
 from registry.objects import NotRegistered
 from registry.permissions import Principal
@@ -25,10 +23,7 @@ class HandoffConfig(dg.Config):
 
     handoff_id: str = Field(description="Id of the handoff; run_episode shows what waits.")
     reason: str = Field(default="", description="Why; the audit keeps it, so name no person in it.")
-    token_ref: str = Field(
-        default="env:RWCM_TOKEN",
-        description="Where your token lies: env:NAME, or file:NAME in secrets/ of the home. Never the token itself.",
-    )
+    token_ref: str = TOKEN_REF
 
 
 class DecideConfig(HandoffConfig):
@@ -75,8 +70,7 @@ def _reassign(context: dg.OpExecutionContext, config: ReassignConfig, platform: 
 def _acting(platform: Platform, token_ref: str) -> Iterator[Principal]:
     """Yield who acts; what a person can mend fails the run in one sentence and is not tried again."""
     try:
-        token = read_secret(token_ref, folder=platform.home.secrets).decode("ascii", "replace").strip()
-        yield authenticate(platform.registry, token, now=datetime.now(UTC))
+        yield authenticate(platform.registry, token_at(platform, token_ref), now=datetime.now(UTC))
     except (Denied, InvalidToken, HandoffFault, NotRegistered, SecretUnavailable) as fault:
         raise dg.Failure(str(fault), allow_retries=False) from fault
 

@@ -88,6 +88,12 @@ def standings(connection: sa.Connection, *, now: datetime) -> list[Standing]:
     ]
 
 
+def waiting_for_reviewers(connection: sa.Connection, *, now: datetime) -> list[Queued]:
+    """Return the proposals that every gate has passed and nobody has decided yet, the oldest first."""
+    found = standings(connection, now=now)
+    return [one.proposal for one in found if one.has_passed and one.proposal.decision == "pending"]
+
+
 def work_at_hand(registry: Registry, *, now: datetime) -> str | None:
     """Return what names the proposals that `judge` would look at, None where there are none."""
     with registry.read() as connection:

@@ -12,12 +12,11 @@ from typing import Any
 import polars as pl
 
 from governance.risk import WINDOW, events_taken, window_months
-from guard.canonical import digest_text
-from guard.identity import time_ordered_uuid
 from lake.store import Lake
 from registry.documents import RuntimeBinding
 from registry.plans import Plan
-from runtime.engine import AWAITED, EPISODES, Executed, execute
+from runtime.engine import AWAITED, Executed, execute
+from runtime.identities import seeds_of, time_ordered_uuids
 from runtime.protocol import Call, Skill, SkillTable
 
 EVENTS = 200
@@ -78,12 +77,17 @@ def _differing(one: pl.DataFrame, other: pl.DataFrame) -> set[str]:
 
 
 def _episodes(events: pl.DataFrame) -> pl.DataFrame:
-    rows = []
-    for event_id, payload, produced_at, trigger_id in events.iter_rows():
-        episode_id = time_ordered_uuid(produced_at, trigger_id, event_id)
-        seed = int(digest_text(episode_id)[:15], 16)
-        rows.append((episode_id, trigger_id, event_id, payload, produced_at, seed, "0" * 64, None))
-    return pl.DataFrame(rows, schema=EPISODES, orient="row")
+    ids = time_ordered_uuids(events["produced_at"], events["trigger_id"], events["event_id"])
+    return events.select(
+        ids.alias("episode_id"),
+        "trigger_id",
+        trigger_event_id="event_id",
+        payload="payload",
+        started_at="produced_at",
+        seed=seeds_of(ids),
+        context_hash=pl.lit("0" * 64),
+        state=pl.lit(None, dtype=pl.String),
+    )
 
 
 def _run(plan: Plan, episodes: pl.DataFrame, skills: SkillTable) -> Executed:
