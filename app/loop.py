@@ -19,7 +19,7 @@ from lake.home import Home
 from lake.tables import OPEN_EPISODE, PUBLICATION_QUEUE, RUN_EPISODE
 from lake.warehouse import read
 from registry.permissions import load_permissions
-from registry.proposals import proposals
+from registry.proposals import in_words, proposals
 from registry.reviews import next_steps
 
 Metadata = Mapping[str, Mapping[str, Any]]
@@ -183,23 +183,10 @@ def _print_proposals(platform: Platform) -> None:
     waits = {one.publication_id: step for one, step in zip(listed, steps, strict=True)}
     for row in queue.iter_rows(named=True):
         risk = f", risk {row['risk_score']:.4f} ({row['risk_band']})" if row["risk_band"] else ""
-        told = f"{_said(row)}  confidence {row['confidence']:.3f}{risk}"
+        told = f"{in_words(row['proposal_body']) or row['proposal_type']}  confidence {row['confidence']:.3f}{risk}"
         console.print(f"  {row['publication_id'][:8]}  {told}", soft_wrap=True, markup=False)
         step = waits[row["publication_id"]] or row["decision"]
         console.print(f"            {step}", soft_wrap=True, markup=False)
-
-
-def _said(row: Mapping[str, Any]) -> str:
-    from guard.canonical import parse
-
-    body = parse(row["proposal_body"])
-    if body.get("type") == "update_param":
-        return f"set {body['target']} of {body['workflow_id']} from {body.get('from')} to {body['value']}"
-    vendors = body.get("genome", {}).get("vendors", ())
-    told = (
-        f"workflow {body['workflow_id']} {body['workflow_name']}" if "workflow_name" in body else row["proposal_type"]
-    )
-    return f"{told} for {', '.join(vendors)}" if vendors else told
 
 
 def _print_places(home: Home) -> None:

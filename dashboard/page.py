@@ -16,6 +16,7 @@ from markupsafe import Markup
 from dashboard import charts
 from dashboard.charts import Spec
 from dashboard.figures import Figures, look_up
+from registry.proposals import in_words
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("dashboard", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -214,7 +215,7 @@ def _tables(figures: Figures) -> dict[str, Table]:
                 [
                     row["publication_id"][:8],
                     row["proposal_type"],
-                    _proposed(row["proposal_body"]),
+                    in_words(row["proposal_body"]),
                     f"{row['confidence']:.3f}",
                     _NONE if row["risk_score"] is None else f"{row['risk_score']:.3f}",
                     row["decision"],
@@ -245,19 +246,6 @@ def _plain(frame: pl.DataFrame, heads: Sequence[str], empty: str) -> Table:
     ]
     numeric = frozenset(i for i, kind in enumerate(frame.dtypes) if kind.is_numeric())
     return Table(heads, rows, empty, numeric)
-
-
-def _proposed(body: str) -> str:
-    """Return a proposal in a few words: the change of a parameter, else the name of the object."""
-    document = json.loads(body)
-    if "target" in document:
-        return (
-            f"{document['target']} of {document.get('workflow_id')}: {document.get('from')} → {document.get('value')}"
-        )
-    for kind in ("workflow", "skill", "policy"):
-        if f"{kind}_id" in document:
-            return f"{document[f'{kind}_id']} {document.get(f'{kind}_name', '')}".strip()
-    return ", ".join(sorted(document)[:5])
 
 
 def _period(totals: pl.DataFrame) -> str:

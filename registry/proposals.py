@@ -322,3 +322,17 @@ def _settle(connection: sa.Connection, proposal: Queued, values: Mapping[str, An
     changed = {**values, "updated_at": now, "updated_by": by}
     if connection.execute(sa.update(_TABLE).filter_by(**stood).values(changed)).rowcount != 1:
         raise ProposalClosed(proposal.publication_id, "decision", "somebody else decided it just now", "look again")
+
+
+def in_words(body: str) -> str:
+    """Return a proposal's body in a few words: a parameter's change, else the object; empty where it names none."""
+    document = parse(body)
+    if document.get("type") == "update_param":
+        change = f"from {document.get('from')} to {document['value']}"
+        return f"set {document['target']} of {document['workflow_id']} {change}"
+    for kind in ("workflow", "skill", "policy", "agent", "role"):
+        if f"{kind}_id" in document:
+            told = f"{kind} {document[f'{kind}_id']} {document.get(f'{kind}_name', '')}".strip()
+            vendors = document.get("genome", {}).get("vendors", ())
+            return f"{told} for {', '.join(vendors)}" if vendors else told
+    return f"schema of {document['subject']}" if "subject" in document else ""
