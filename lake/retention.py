@@ -119,18 +119,15 @@ def limits(rules: Sequence[Rule]) -> dict[str, Limit]:
         if rule.max_days is None:
             continue
         rank = _PRECEDENCE.index(rule.precedence)
-        kept = max(
-            (
-                (other.min_days, other.policy_id)
-                for other in rules
-                if other.retention == rule.retention
-                and other.min_days is not None
-                and other.min_days > rule.max_days
-                and _PRECEDENCE.index(other.precedence) <= rank
-            ),
-            default=None,
-            key=lambda pair: (pair[0], [-ord(letter) for letter in pair[1]]),
-        )
+        longer = [
+            (other.min_days, other.policy_id)
+            for other in rules
+            if other.retention == rule.retention
+            and other.min_days is not None
+            and other.min_days > rule.max_days
+            and _PRECEDENCE.index(other.precedence) <= rank
+        ]
+        kept = min(longer, default=None, key=lambda pair: (-pair[0], pair[1]))
         days = kept[0] if kept else rule.max_days
         limit = Limit(rule.retention, days, rule.max_days, rule.policy_id, kept[1] if kept else None)
         before = found.get(rule.retention)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lake.retention import Decision, Hold, Retained, Rule, limits, plan
+from lake.retention import Hold, Retained, Rule, limits, plan
 from lake.tables import LEGAL_HOLD, POLICY, RETAINED_DATA
 from registry.purging import candidate_of
 
@@ -63,4 +63,18 @@ def test_the_mart_says_what_the_plan_says(world: Any, seed: int) -> None:
     in_force = [hold for hold, is_released, _ in held if not is_released]
     expected = plan(rows, limits=limits(rules).values(), holds=in_force, today=today)
     assert stated == expected
-    assert {c.decision for c in stated} & {Decision.PURGE, Decision.HELD, Decision.KEPT_MIN_DAYS} or not stated
+    assert len({candidate.decision for candidate in stated}) > 1, "the plan is about something"
+
+
+def test_a_policy_that_states_nonsense_is_no_limit_in_the_mart_either(world: Any) -> None:
+    """The plan would list what no purge takes: every purge would be refused for it, and what is past stay for ever."""
+    past = world.home.now().date() - timedelta(days=500)
+    row = asdict(Retained("event_bus", "events", date(2024, 1, 1), past, past, 1, "f"))
+    world.mirror(RETAINED_DATA, {("month_on" if name == "month" else name): value for name, value in row.items()})
+    policies = [
+        world.row(POLICY, policy_id=days, scope="data") | {"spec": f'{{"retention_days": {{"events": {days}}}}}'}
+        for days in ('"399"', "true", "1.5", "0", "null", "400")
+    ]
+    world.mirror(POLICY, *policies)
+    world.build()
+    assert world.query("select policy_id, limit_days from marts.purge_candidates") == [("400", 400)]

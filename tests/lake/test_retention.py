@@ -80,6 +80,12 @@ def test_a_minimum_keeps_what_a_shorter_maximum_would_end() -> None:
     assert candidate.due_on == date(2025, 3, 31) + timedelta(days=401)
 
 
+def test_of_equal_minima_the_first_policy_is_named() -> None:
+    """The mart names the first one in order; two plans that differ in it are stale for ever."""
+    keeping = [rule(0, policy=policy, max_days=None, min_days=400) for policy in ("L-1", "L-10", "L-2")]
+    assert limits([rule(100), *keeping[::-1]])["events"].kept_by == "L-1"
+
+
 def test_a_minimum_of_a_lower_precedence_beats_nothing() -> None:
     """A workflow's own rule would keep personal data that a law wants deleted."""
     stated = [rule(100, precedence="statutory"), rule(0, policy="W", precedence="domain", max_days=None, min_days=400)]

@@ -7,5 +7,5 @@
 {%- endmacro %}
 
 {% macro duckdb__json_number(document, key) -%}
-    try_cast(json_extract_string({{ document }}, '$.{{ key }}') as double)
+    try_cast(cast(json_extract({{ document }}, '$.{{ key }}') as varchar) as double)
 {%- endmacro %}
