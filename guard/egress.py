@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 PRIVATE_LINK = "privatelink:"
+_NO_ENDPOINT = "an endpoint is an https URL of a host, without a user in it"
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _EMBEDS_IPV4 = (ip_network("64:ff9b::/96"), ip_network("2002::/16"), ip_network("::/96"))
 """IPv6 networks whose addresses stand for IPv4 ones: what they lead to cannot be told from outside."""
@@ -84,14 +85,15 @@ class Egress:
         Raises:
             EgressDenied: it may not be reached.
         """
-        parts = urlsplit(url)
-        host, default_port = (parts.hostname or "").lower(), _DEFAULT_PORTS.get(parts.scheme)
         try:
-            port = parts.port or default_port
-        except ValueError:
-            port = None
-        if not host or default_port is None or port is None or parts.username is not None:
-            raise EgressDenied("an endpoint is an https URL of a host, without a user in it")
+            parts = urlsplit(url)
+            host, stated_port = (parts.hostname or "").lower(), parts.port
+        except ValueError:  # brackets that are left open, a port that is none
+            raise EgressDenied(_NO_ENDPOINT) from None
+        default_port = _DEFAULT_PORTS.get(parts.scheme)
+        if not host or default_port is None or parts.username is not None:
+            raise EgressDenied(_NO_ENDPOINT)
+        port = stated_port or default_port
         address = _address(host)
         if host == "localhost" or (address is not None and address.is_loopback):
             if not self.is_loopback_allowed:

@@ -1,8 +1,8 @@
 """Files that hold a token: read only if nobody but their owner can."""
 
-import os
-import stat
 from pathlib import Path
+
+from guard.files import Unreadable, read_regular
 
 _MAX_BYTES = 1024
 
@@ -15,17 +15,12 @@ def read_token_file(path: Path) -> str:
     """Return the text of a token's file.
 
     Raises:
-        TokenFileFault: it is no file, cannot be read, or others than its owner can read it.
+        TokenFileFault: it is no file, cannot be read, is longer than a token, or others than its owner can read it.
     """
     try:
-        # Without waiting: a pipe that nobody writes to would hold the caller for ever.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            held = os.fstat(file.fileno())
-            if not stat.S_ISREG(held.st_mode):
-                raise TokenFileFault(f"{path} is no file; write the token into one")
-            if held.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise TokenFileFault(f"{path} can be read by others; keep it for yourself: chmod 600 {path}")
-            content = file.read(_MAX_BYTES)
-    except OSError as fault:
-        raise TokenFileFault(f"{path} cannot be read: {fault.strerror}; name the file that holds your token") from None
+        content = read_regular(path, max_bytes=_MAX_BYTES, follows_links=True, is_private=True)
+    except Unreadable as fault:
+        is_open = fault.rule == "not_private"
+        fix = f"keep it for yourself: chmod 600 {path}" if is_open else "name the file that holds your token"
+        raise TokenFileFault(f"{path} {fault}; {fix}") from None
     return content.decode("utf-8", "replace").strip()

@@ -39,6 +39,7 @@ def test_what_is_listed_may_be_reached(url: str) -> None:
         "https://user@erp.example.com",
         "ftp://erp.example.com",
         "https://erp.example.com:99999",
+        "https://[erp.example.com",
         "https://",
         "file:///etc/passwd",
         "https://localhost",

@@ -37,3 +37,16 @@ def test_a_file_is_read_up_to_its_last_allowed_byte_and_a_link_where_it_may_be(t
     assert read_regular(tmp_path / "link", max_bytes=10, follows_links=True) == b"x" * 10
     with pytest.raises(Unreadable):
         read_regular(tmp_path / "link", max_bytes=10, follows_links=False)
+
+
+def test_a_private_file_is_read_only_if_nobody_else_may_open_it(tmp_path: Path) -> None:
+    """A secret that others can read has been given away already."""
+    (tmp_path / "it").write_bytes(b"x")
+    for mode, rule in ((0o600, None), (0o400, None), (0o640, "not_private"), (0o604, "not_private")):
+        (tmp_path / "it").chmod(mode)
+        try:
+            read_regular(tmp_path / "it", max_bytes=10, follows_links=True, is_private=True)
+        except Unreadable as fault:
+            assert fault.rule == rule
+        else:
+            assert rule is None
