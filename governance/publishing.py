@@ -18,7 +18,7 @@ from registry.objects import NotRegistered
 from registry.permissions import load_permissions
 from registry.proposals import ProposalClosed, Queued, find
 from registry.publication import Published, publish
-from registry.reviews import is_up_to
+from registry.reviews import up_to
 
 log = logging.getLogger("rwcm.governance")
 
@@ -85,4 +85,4 @@ def _approved(registry: Registry, publisher: Principal, now: datetime) -> list[Q
         if not approved:
             return []
         permissions = load_permissions(connection, now=now)
-        return [one for one in approved if is_up_to(connection, one, publisher, permissions, now=now)]
+        return up_to(connection, approved, publisher, permissions, now=now)

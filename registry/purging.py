@@ -274,9 +274,11 @@ def purge(
     with registry.read() as connection:
         versions = {c.policy_id: policy_version(connection, c.policy_id) for c in going}
     if is_dry:
-        new = [c for c in going if not _receipts(lake, [receipt_id(c, is_dry=True)])]
+        told = _receipts(lake, [receipt_id(candidate, is_dry=True) for candidate in going])
         rows = [
-            _receipt(c, stores[c.table_name, c.retention], versions, is_dry=True, actor=actor, now=now) for c in new
+            _receipt(c, stores[c.table_name, c.retention], versions, is_dry=True, actor=actor, now=now)
+            for c in going
+            if receipt_id(c, is_dry=True) not in told
         ]
         _append(lake, rows)
         return [*outcomes, *(Outcome(c, "would go", _size(c, stores)) for c in going)]

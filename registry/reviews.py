@@ -1,6 +1,6 @@
 """What the publication queue waits for: who decides a proposal, who publishes it, and which are up to somebody."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -28,9 +28,7 @@ def next_steps(
     connection: sa.Connection, proposals: Sequence[Queued], permissions: Permissions, *, now: datetime
 ) -> list[str]:
     """Return what has to happen to each proposal next, in a few words; nothing where it has ended."""
-    loaded = load_grounds(connection, now=now)
-    grounds = {one.publication_id: loaded.hash_of(one) for one in proposals if one.decision in _ACTIONS}
-    decisions, reviews = decisions_on(connection, grounds), reviews_on(connection, grounds)
+    decisions, reviews = _said_of(connection, [one for one in proposals if one.decision in _ACTIONS], now)
     return [
         _next_step(one, permissions, decisions.get(one.publication_id, []), reviews.get(one.publication_id, []), now)
         for one in proposals
@@ -60,22 +58,43 @@ def _next_step(
     return f"a publisher: {' or '.join(sorted(publishers)) or 'none, as no policy in force names one'}"
 
 
-def is_up_to(
-    connection: sa.Connection, proposal: Queued, principal: Principal, permissions: Permissions, *, now: datetime
+def up_to(
+    connection: sa.Connection,
+    proposals: Sequence[Queued],
+    principal: Principal,
+    permissions: Permissions,
+    *,
+    now: datetime,
+) -> list[Queued]:
+    """Return those whose next step is one that a principal may take; asking is no attempt, and is not audited."""
+    waiting = [one for one in proposals if one.decision in _ACTIONS and one.expires_at > now]
+    decisions, reviews = _said_of(connection, [one for one in waiting if one.decision == "pending"], now)
+    return [
+        one
+        for one in waiting
+        if (one.decision != "pending" or _waits_for(one, decisions, reviews, principal, permissions))
+        and _may(connection, one, principal, permissions, now)
+    ]
+
+
+def _waits_for(
+    proposal: Queued,
+    decisions: Mapping[str, Sequence[GateDecision]],
+    reviews: Mapping[str, Sequence[Review]],
+    principal: Principal,
+    permissions: Permissions,
 ) -> bool:
-    """Tell whether the next step is one that a principal may take; asking is no attempt, and is not audited."""
-    action = _ACTIONS.get(proposal.decision)
-    if action is None or proposal.expires_at <= now:
+    said, given = decisions[proposal.publication_id], reviews[proposal.publication_id]
+    if missing(said) or refused(said) or any(review.subject_id == principal.subject_id for review in given):
         return False
-    if action == "decide":
-        grounds = {proposal.publication_id: load_grounds(connection, now=now).hash_of(proposal)}
-        decisions = decisions_on(connection, grounds)[proposal.publication_id]
-        reviews = reviews_on(connection, grounds)[proposal.publication_id]
-        waits_for = open_reviews(proposal, reviews, permissions)
-        is_theirs = any(permissions.acts_for(principal.role_id or "", role) for role in waits_for)
-        has_decided = any(review.subject_id == principal.subject_id for review in reviews)
-        if missing(decisions) or refused(decisions) or has_decided or not is_theirs:
-            return False
+    waits_for = open_reviews(proposal, given, permissions)
+    return any(permissions.acts_for(principal.role_id or "", role) for role in waits_for)
+
+
+def _may(
+    connection: sa.Connection, proposal: Queued, principal: Principal, permissions: Permissions, now: datetime
+) -> bool:
+    action = _ACTIONS[proposal.decision]
     named = (PUBLICATION_QUEUE.name, proposal.publication_id)
     if action == "publish":
         named = (_object_type(proposal), proposal.object_id)
@@ -85,6 +104,17 @@ def is_up_to(
     except Denied:
         return False
     return True
+
+
+def _said_of(
+    connection: sa.Connection, proposals: Sequence[Queued], now: datetime
+) -> tuple[dict[str, list[GateDecision]], dict[str, list[Review]]]:
+    """Return what gates and reviewers said of proposals on the grounds that hold now."""
+    if not proposals:
+        return {}, {}
+    loaded = load_grounds(connection, now=now)
+    grounds = {one.publication_id: loaded.hash_of(one) for one in proposals}
+    return decisions_on(connection, grounds), reviews_on(connection, grounds)
 
 
 def _object_type(proposal: Queued) -> str:

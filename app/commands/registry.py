@@ -342,18 +342,16 @@ def proposals(decision: str | None, mine: bool, token_file: Path | None, as_json
     from registry.access import InvalidToken, authenticate
     from registry.permissions import load_permissions
     from registry.proposals import proposals as queue
-    from registry.reviews import is_up_to, next_steps
+    from registry.reviews import next_steps, up_to
 
     now = Home.from_environment().now()
     with refusing(InvalidToken), closing(open_registry()) as opened:
         principal = authenticate(opened, given_token(token_file), now=datetime.now(UTC)) if mine else None
         with opened.read() as connection:
             permissions = load_permissions(connection, now=now)
-            found = [
-                item
-                for item in queue(connection, decision=decision)
-                if principal is None or is_up_to(connection, item, principal, permissions, now=now)
-            ]
+            found = queue(connection, decision=decision)
+            if principal is not None:
+                found = up_to(connection, found, principal, permissions, now=now)
             steps = next_steps(connection, found, permissions, now=now)
     if as_json:
         _echo_json([_proposal_as_json(item) | {"next": step} for item, step in zip(found, steps, strict=True)])
