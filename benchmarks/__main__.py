@@ -59,14 +59,14 @@ def _bench_ingestion(platform: Platform, folder: Path, events: int) -> None:
         content = path.read_bytes()
         with (plain / path.name.removesuffix(".gz")).open("wb") as file:
             file.write(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-    before = _seconds(lambda: copy_unchecked(f"{plain}/ap-2*.ndjson", folder / "unchecked"))
-    spent = _seconds(
+    before = seconds(lambda: copy_unchecked(f"{plain}/ap-2*.ndjson", folder / "unchecked"))
+    spent = seconds(
         lambda: ingest_landing(
             platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=AS_OF
         )
     )
     # Once before and once after, so that a machine with other work to do slows down both.
-    limit = (before + _seconds(lambda: copy_unchecked(f"{plain}/ap-2*.ndjson", folder / "unchecked again"))) / 2
+    limit = (before + seconds(lambda: copy_unchecked(f"{plain}/ap-2*.ndjson", folder / "unchecked again"))) / 2
     _row("ingest: DuckDB, no checks (limit)", events / limit)
     _row("ingest: validated, redacted, once", events / spent, limit / spent)
 
@@ -96,7 +96,7 @@ def _bench_execution(platform: Platform, folder: Path) -> None:
     for turn in range(ROUNDS):
         home = shutil.copytree(platform.home.root, folder / f"turn {turn}")
         copy = Platform(Home(home))
-        executed.append(_seconds(partial(execute_pending, copy.lake, copy.registry, skills=copy.skills, now=AS_OF)))
+        executed.append(seconds(partial(execute_pending, copy.lake, copy.registry, skills=copy.skills, now=AS_OF)))
         commits = [
             (spec.name, part)
             for spec in (STEP_RUN, RUN_EPISODE)
@@ -105,7 +105,7 @@ def _bench_execution(platform: Platform, folder: Path) -> None:
         rows = sum(part.height for name, part in commits if name == STEP_RUN.name)
         copy.close()
         shutil.rmtree(home)
-        written.append(_seconds(partial(_write_unchecked, commits, folder / "delta")))
+        written.append(seconds(partial(_write_unchecked, commits, folder / "delta")))
     spent, limit = statistics.median(executed), statistics.median(written)
     _row("execute: deltalake, no checks (limit)", rows / limit)
     _row("execute: step runs", rows / spent, limit / spent)
@@ -117,7 +117,8 @@ def _write_unchecked(commits: Sequence[tuple[str, pl.DataFrame]], target: Path) 
         write_deltalake(target / name, frame, partition_by=[MONTH], mode="append")
 
 
-def _seconds(action: Callable[[], object]) -> float:
+def seconds(action: Callable[[], object]) -> float:
+    """Return what an action takes on the clock."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start

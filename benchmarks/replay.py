@@ -7,12 +7,10 @@ import argparse
 import os
 import platform as machine
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from benchmarks.__main__ import AS_OF, processor
+from benchmarks.__main__ import AS_OF, processor, seconds
 from dagster_project.platform import Platform
 from ingest.demonstration import land_demonstration
 from ingest.events import ingest_landing
@@ -40,19 +38,17 @@ def main() -> None:
         ingest_landing(
             platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=AS_OF
         )
-        executed = _seconds(
-            lambda: execute_pending(platform.lake, platform.registry, skills=platform.skills, now=AS_OF)
-        )
+        executed = seconds(lambda: execute_pending(platform.lake, platform.registry, skills=platform.skills, now=AS_OF))
         reads, replays = [], []
         for _ in range(given.passes):
-            reads.append(_seconds(lambda: _read(platform)))
-            replays.append(_seconds(lambda: _replay(platform)))
+            reads.append(seconds(lambda: _read(platform)))
+            replays.append(seconds(lambda: _replay(platform)))
         episodes = _replay(platform)
         platform.close()
     read, replayed = median(reads), median(replays)
     print(f"{'':34}{'episodes/s':>12}{'of the limit':>14}")
-    for name, seconds in (("read (limit)", read), ("replayed", replayed), ("executed and recorded", executed)):
-        print(f"{name:34}{episodes / seconds:>12,.0f}{read / seconds:>14.2f}")
+    for name, took in (("read (limit)", read), ("replayed", replayed), ("executed and recorded", executed)):
+        print(f"{name:34}{episodes / took:>12,.0f}{read / took:>14.2f}")
     print(f"\n1,000,000 episodes at this rate: {replayed / episodes * 1_000_000:,.1f} s")
 
 
@@ -72,12 +68,6 @@ def _replay(platform: Platform) -> int:
             f"{found.divergences.height} episodes diverge, {dict(found.not_replayable)} cannot be replayed"
         )
     return found.replayed
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    action()
-    return time.perf_counter() - begin
 
 
 if __name__ == "__main__":

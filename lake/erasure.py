@@ -14,7 +14,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable
 
 from lake.months import Month
-from lake.retention import ERASED, HOLDINGS, Candidate, Holding, Retained
+from lake.retention import ERASED, Candidate, Holding, Retained
 from lake.spec import MONTH, Kind, Retention
 from lake.store import Lake, writer
 from lake.tables import STEP_RUN
@@ -74,8 +74,10 @@ def vacuum(lake: Lake, holding: Holding) -> int:
         return len(table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True))
 
 
-def measure(lake: Lake, *, before: Iterable[Retained], erased: Mapping[Month, date]) -> list[Retained]:
-    """Return what the lake holds of each holding, by month and, of personal data, by day of recording.
+def measure(
+    lake: Lake, holdings: Iterable[Holding], *, before: Iterable[Retained], erased: Mapping[Month, date]
+) -> list[Retained]:
+    """Return what the lake holds of each of `holdings`, by month and, of personal data, by day of recording.
 
     Whole months are read from the Delta log. Of personal data a month is read again only when its files changed.
 
@@ -88,7 +90,7 @@ def measure(lake: Lake, *, before: Iterable[Retained], erased: Mapping[Month, da
     for row in before:
         known.setdefault((row.table_name, row.retention, row.month), []).append(row)
     found: list[Retained] = []
-    for holding in HOLDINGS:
+    for holding in holdings:
         marks = lake.fingerprints(holding.spec)
         bounds = _bounds(lake, holding) if not holding.is_daily else {}
         for month, fingerprint in sorted(marks.items()):

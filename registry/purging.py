@@ -21,7 +21,7 @@ from guard.identity import name_uuid
 from lake import erasure
 from lake.erasure import DataFile
 from lake.months import Month, month_of, parse_month
-from lake.retention import ERASED, HOLDINGS, LANDING, Candidate, Decision, Holding, Retained, plan
+from lake.retention import ERASED, HOLDABLE, HOLDINGS, LANDING, Candidate, Decision, Holding, Retained, plan
 from lake.spec import MONTH, Kind, Retention
 from lake.store import Lake
 from lake.tables import (
@@ -159,8 +159,8 @@ def lake_stores(lake: Lake, registry: Registry) -> dict[tuple[str, str], Store]:
 # What there is
 
 
-def retained(lake: Lake, registry: Registry) -> list[Retained]:
-    """Return what lake and landing zone hold, by class of retention."""
+def retained(lake: Lake, registry: Registry, *, tables: Collection[str] = HOLDABLE) -> list[Retained]:
+    """Return what lake and landing zone hold of `tables`, by class of retention."""
     before = [
         Retained(*row)
         for row in lake.scan(RETAINED_DATA)
@@ -175,8 +175,9 @@ def retained(lake: Lake, registry: Registry) -> list[Retained]:
         .agg(pl.col("through_on").max())
         .collect()
     )
-    lake_rows = erasure.measure(lake, before=before, erased=dict(erased.iter_rows()))
-    return lake_rows + _raw_files(registry)
+    holdings = [holding for holding in HOLDINGS if holding.spec.name in tables]
+    lake_rows = erasure.measure(lake, holdings, before=before, erased=dict(erased.iter_rows()))
+    return lake_rows + (_raw_files(registry) if LANDING in tables else [])
 
 
 def _raw_files(registry: Registry) -> list[Retained]:
@@ -207,11 +208,11 @@ def retained_frame(lake: Lake, registry: Registry) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={name: RETAINED_DATA.polars_schema()[name] for name in names}, orient="row")
 
 
-def plan_now(lake: Lake, registry: Registry, *, today: date) -> list[Candidate]:
-    """Return the plan as registry and lake make it at this moment."""
+def plan_now(lake: Lake, registry: Registry, *, today: date, tables: Collection[str] = HOLDABLE) -> list[Candidate]:
+    """Return the plan for `tables` as registry and lake make it at this moment."""
     with registry.read() as connection:
         stated, holds = limits_in_force(connection, today), holds_in_force(connection)
-    return plan(retained(lake, registry), limits=stated.values(), holds=holds, today=today)
+    return plan(retained(lake, registry, tables=tables), limits=stated.values(), holds=holds, today=today)
 
 
 def purged_months(lake: Lake, registry: Registry) -> set[Month]:
@@ -253,7 +254,7 @@ def purge(
     if not is_dry:
         _end(table_name, stores=stores, lake=lake, registry=registry, now=now)
     done = _receipts(lake, [receipt_id(candidate, is_dry=False) for candidate in wanted])
-    at_hand = {c.key: c for c in plan_now(lake, registry, today=now.date()) if c.table_name == table_name}
+    at_hand = {c.key: c for c in plan_now(lake, registry, today=now.date(), tables=[table_name])}
     # Its own purges changed a month whose other classes this plan is about as well.
     explained = {c.month for c in wanted if receipt_id(c, is_dry=False) in done}
     if reasons := list(_stale(wanted, at_hand, explained, done)):

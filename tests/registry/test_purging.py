@@ -325,6 +325,17 @@ def test_measuring_again_says_the_same_and_reads_only_what_changed(
     assert left["rows"].to_list() == [1], "what came after the erasure is to be erased, and nothing else"
 
 
+def test_a_purge_of_a_table_measures_no_other(loaded: Registry, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first purge erases years of steps; each table behind it would count what is left of them again."""
+    candidates = plan(lake, loaded)
+    apply(lake, loaded, candidates, "step_run")
+    opened: list[Any] = []
+    scan = Lake.scan
+    monkeypatch.setattr(Lake, "scan", lambda self, spec, **given: opened.append(spec) or scan(self, spec, **given))
+    apply(lake, loaded, candidates, "event_bus")
+    assert STEP_RUN not in opened
+
+
 # Holds
 
 
