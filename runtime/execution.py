@@ -274,7 +274,7 @@ class _Runner:
         self.done = done
         self.refusals = refusals
         self.gathered: dict[tuple[str, str], tuple[Plan, list[pl.DataFrame]]] = {}
-        self.awaited = Awaited(lake, refusals)
+        self.awaited = Awaited(lake, registry, refusals)
         self.has_children = False
         self.plans = {plan.workflow_id: plan for plan in plans}
         self.policies = _policies_in_force(registry)

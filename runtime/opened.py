@@ -11,10 +11,12 @@ from guard.canonical import digest_text
 from lake.months import Month
 from lake.store import Lake
 from lake.tables import RUN_EPISODE, STEP_RUN
+from registry.database import Registry
 from registry.plans import Plan
 from registry.steps import Await
 from runtime.awaited import AwaitedEvents
-from runtime.documents import decode, encode
+from runtime.documents import Documents, decode, encode
+from runtime.effects.records import State, read_effects
 from runtime.engine import AWAITED, CHILD_CLOSED, EPISODES, Executed, internal_await
 from runtime.subscriptions import AwaitRefusals
 
@@ -134,10 +136,11 @@ def children_of(row: Mapping[str, Any]) -> Iterator[Child]:
 
 
 class Awaited:
-    """Finds what episodes wait for: events that their workflows take, and the ends of their children."""
+    """Finds what episodes wait for: events that their workflows take, ends of their children, a word on an effect."""
 
-    def __init__(self, lake: Lake, refusals: AwaitRefusals) -> None:
+    def __init__(self, lake: Lake, registry: Registry, refusals: AwaitRefusals) -> None:
         self._lake = lake
+        self._registry = registry
         self._refusals = refusals
         self._events = AwaitedEvents(lake)
 
@@ -154,7 +157,19 @@ class Awaited:
         arrived = self._events.carrying(wait, keys, since=since)
         if any(step.logic.awaits == wait for step in plan.steps):
             arrived = self._refusals.let_through(plan, wait, arrived)
+        else:
+            arrived = self._last_of_resolved(arrived)
         return arrived.select(AWAITED.names())
+
+    def _last_of_resolved(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Return the last word on each effect, none on one that is unknown: what was said before it is used up."""
+        if events.is_empty():
+            return events
+        effects = [decode(text) for text in Documents(events["payload"]).member(["key"])]
+        with self._registry.read() as connection:
+            known = read_effects(connection, effects)
+        is_known = [key not in known or known[key].state is not State.UNKNOWN for key in effects]
+        return events.filter(is_known).sort("at").unique("key", keep="last", maintain_order=True)
 
     def over(
         self, plan: Plan, rows: Sequence[Mapping[str, Any]], *, now: datetime, gives_up_children: bool

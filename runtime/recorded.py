@@ -15,8 +15,8 @@ from registry.documents import RuntimeBinding
 from registry.plans import Plan
 from registry.steps import Await
 from runtime.awaited import AwaitedEvents
+from runtime.documents import decode
 from runtime.engine import AWAITED, CHILD_CLOSED, FindAwaited
-from runtime.engine.batch import forks
 from runtime.engine.history import Rows
 from runtime.engine.waiting import EFFECT_RESOLVED
 from runtime.opened import closed_children
@@ -37,21 +37,21 @@ class Recorded:
 
     Args:
         runs: rows of `step_run`, in any order.
-        episode_ids: the episodes, each once.
+        episodes: id and start of the episodes, each once.
         skills: adapters for what is computed anew.
         recompute: whether pure skills are; what has effects never is.
     """
 
     def __init__(
-        self, plan: Plan, runs: pl.DataFrame, episode_ids: pl.Series, *, skills: SkillTable, recompute: bool
+        self, plan: Plan, runs: pl.DataFrame, episodes: pl.DataFrame, *, skills: SkillTable, recompute: bool
     ) -> None:
         self._skills = skills
         self._recompute = recompute
-        self._positions = pl.DataFrame({"episode_id": episode_ids}).with_row_index("position")
+        self._positions = episodes.select("episode_id").with_row_index("position")
         self._served: dict[str, Rows] = {}
         self._released: set[tuple[str, int, int]] = set()
         self._last_step = ""
-        calls = _calls(runs, [step.step_id for step in plan.steps if step.logic.awaits], side_by_side=forks(plan))
+        calls = _calls(runs, episodes, [step.step_id for step in plan.steps if step.logic.awaits])
         calls = calls.join(self._positions, on="episode_id", maintain_order="left").with_columns(
             nth=(pl.col("seq").rank("ordinal").over("position", "step_id") - 1).cast(pl.UInt32)
         )
@@ -67,11 +67,11 @@ class Recorded:
         """Return what the next call of each row's episode gave; a row that was never called is NOT_RECORDED."""
         positions = self._position(pl.Series(call.episode_ids, dtype=pl.String))
         served = self._served.setdefault(call.step_id, np.zeros(self._positions.height, dtype=np.int64))
-        nth = served[positions] + _occurrence(positions)
+        nth = served[positions]
         self._last_step = call.step_id
         found = self._recall(call.step_id, positions, nth)
         parked = self._parked(call.step_id, positions, nth, found["parked_until"])
-        np.add.at(served, positions[~parked], 1)
+        served[positions[~parked]] += 1
         if parked.any():
             found = found.with_columns(
                 error_code=pl.when(pl.Series(parked))
@@ -107,15 +107,9 @@ class Recorded:
             own = woken.select("key", at="ended_at", payload="output")
             bus = awaited.carrying(wait, keys).select(AWAITED.names())
             of_new = bus.join(kept.filter(pl.col("status").is_null()), on="key", how="semi")
-            came = bus.join(woken.select("key", "ended_at").unique(), on="key").filter(
-                pl.col("at") <= pl.col("ended_at")
-            )
-            # One that landed later, though it was produced before, did not end the wait.
-            is_last = pl.col("at") == pl.col("at").max().over("key", "ended_at")
+            came = _that_ended(woken.select("key", "ended_at", "output").unique(), bus)
             purged = own.join(came, on="key", how="anti")
-            return pl.concat(
-                [frame.select(AWAITED.names()) for frame in (of_new, came.filter(is_last), purged)]
-            ).unique()
+            return pl.concat([frame.select(AWAITED.names()) for frame in (of_new, came, purged)]).unique()
 
         return find
 
@@ -158,17 +152,36 @@ class _Recall:
         return self._real.run(call) if self._real is not None else then
 
 
-def _calls(runs: pl.DataFrame, awaiting_steps: Sequence[str], *, side_by_side: bool) -> pl.DataFrame:
+def _that_ended(waits: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Return the event that ended each wait; a wait is on record with its end, in whole milliseconds, and its output.
+
+    Of several that came by then it is the one whose members the output has: another one may have landed later, though
+    it was produced before, or have been second when the wait began.
+    """
+    came = waits.join(events, on="key").filter(pl.col("at") < pl.col("ended_at") + pl.duration(milliseconds=1))
+    is_one_of_many = (pl.len().over("key", "ended_at") > 1).alias("is_one_of_many")
+    fits = [
+        not many or decode(payload).items() <= decode(output).items()
+        for many, payload, output in came.select(is_one_of_many, "payload", "output").iter_rows()
+    ]
+    ordered = came.with_columns(pl.Series("fits", fits, dtype=pl.Boolean)).sort("fits", "at")
+    return ordered.unique(["key", "ended_at"], keep="last")
+
+
+def _calls(runs: pl.DataFrame, episodes: pl.DataFrame, awaiting_steps: Sequence[str]) -> pl.DataFrame:
     """Return the step runs that a skill was called for, as the call gave them: without the time of pauses and waits.
 
     Where what an await correlates by has no value, that is on record and not what the skill had returned before. A step
-    that began later than the one before it ended was parked until then, until somebody knew of its effect; where
-    branches run side by side, steps do not follow on each other.
+    that began when neither its episode did nor any step before it ended was parked until then: until somebody knew of
+    its effect.
     """
-    ended = pl.lit(None, dtype=runs.schema["ended_at"])
-    if not side_by_side:
-        ended = pl.col("ended_at").shift(1).over("episode_id", order_by="seq")
-    runs = runs.with_columns(parked_until=pl.when(pl.col("started_at") > ended).then("started_at"))
+    begun = episodes.select("episode_id", moment="started_at", since=pl.lit(-1, dtype=runs.schema["seq"]))
+    ends = runs.select("episode_id", moment="ended_at", since="seq")
+    moments = pl.concat([begun, ends]).group_by("episode_id", "moment").agg(pl.col("since").min())
+    is_explained = (pl.col("since") < pl.col("seq")).fill_null(value=False)
+    runs = runs.join(
+        moments, left_on=["episode_id", "started_at"], right_on=["episode_id", "moment"], how="left"
+    ).with_columns(parked_until=pl.when(~is_explained).then("started_at"))
     is_own = pl.col("error_code").is_in(_OWN_LOGIC).fill_null(value=False)
     is_fault_of_await = (pl.col("error_code") == _EXPRESSION) & pl.col("step_id").is_in(awaiting_steps)
     may_have_waited = (pl.col("attempt") > 1) | pl.col("step_id").is_in(awaiting_steps)
@@ -184,13 +197,5 @@ def _calls(runs: pl.DataFrame, awaiting_steps: Sequence[str], *, side_by_side: b
             output=pl.when(pl.col("error_code") == _EXPRESSION).then(pl.lit("{}")).otherwise("output"),
             error_code=pl.when(pl.col("error_code") != _EXPRESSION).then("error_code"),
         )
-        .drop("waited", "telemetry", "error", "input")
+        .drop("waited", "since", "telemetry", "error", "input")
     )
-
-
-def _occurrence(positions: Rows) -> Rows:
-    """Return how many times each position stands before itself: two branches may call at once."""
-    if len(np.unique(positions)) == len(positions):
-        return np.zeros(len(positions), dtype=np.int64)
-    counted = pl.DataFrame({"p": positions}).select(pl.int_range(pl.len()).over("p"))
-    return counted.to_series().to_numpy()

@@ -207,7 +207,7 @@ def _replay_slice(
     found.leave_out(PURGED, live.height - episodes.height)
     if episodes.is_empty():
         return
-    past = Recorded(plan, runs, episodes["episode_id"], skills=skills, recompute=recompute)
+    past = Recorded(plan, runs, episodes, skills=skills, recompute=recompute)
     engine = partial(
         execute,
         plan,

@@ -100,6 +100,7 @@ def resolve(
     For a person who may use the effect's skill. The next execution goes on with the episode.
     """
     from runtime.effects.resolution import Decision, EffectFault, resolve_effect
+    from runtime.single_step import NAME
 
     output = None if path is None else _text(path)
     with refusing(EffectFault):
@@ -112,7 +113,10 @@ def resolve(
             output=output,
             now=datetime.now(UTC),
         )
-    click.echo(f"{effect.effect_key} is {effect.state}; the next execution goes on with episode {effect.episode_id}")
+    onward = f"the next execution goes on with episode {effect.episode_id}"
+    if effect.effect_key.startswith(f"{NAME}/"):
+        onward = "no episode waits for it, since a single step did it"
+    click.echo(f"{effect.effect_key} is {effect.state}; {onward}")
 
 
 def _text(path: Path) -> str:

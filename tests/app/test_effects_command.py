@@ -37,7 +37,12 @@ def listed(*arguments: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def perform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Perform:
+def key() -> str:
+    return KEY
+
+
+@pytest.fixture
+def perform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> Perform:
     """Perform one effect of which nobody knows what became of it, and which can be performed again."""
     home = Home(tmp_path / "home").prepare()
     monkeypatch.setenv("RWCM_HOME", str(home.root))
@@ -48,8 +53,8 @@ def perform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Perform:
 
     def work() -> dict[str, Any]:
         registry = Registry.open(home.registry_db)
-        call = replace(call_for([KEY]), skill_id="SK-ERP-002")
-        done = Effects(registry, batch_id="B-1").perform(Booking(ledger), call, [KEY], timeout_ms=None)
+        call = replace(call_for([key]), skill_id="SK-ERP-002")
+        done = Effects(registry, batch_id="B-1").perform(Booking(ledger), call, [key], timeout_ms=None)
         registry.close()
         return done.row(0, named=True)
 
@@ -81,7 +86,7 @@ def test_what_happened_is_resolved_with_its_answer(perform: Perform, clerk: str,
     answer.write_text('{"record_id": "4711"}')
     done = rwcm("effects", "resolve", KEY, "done", "--output", str(answer), "--reason", "in the ledger", token=clerk)
     assert done.exit_code == 0, done.stderr
-    assert "resolved" in done.stdout
+    assert f"{KEY} is resolved; the next execution goes on with episode" in done.stdout
     assert rwcm("effects", "list").stdout.strip() == "no effect waits for a person"
     shown = json.loads(rwcm("effects", "show", KEY, "--json").stdout)
     assert (shown["state"], shown["output"], shown["reason"]) == ("resolved", {"record_id": "4711"}, "in the ledger")
@@ -99,6 +104,14 @@ def test_what_did_not_happen_is_tried_again_or_given_up(
     assert rwcm("effects", "resolve", KEY, decision, "--reason", "not there", token=clerk).exit_code == 0
     assert listed("--state", "all") == {KEY: state}
     assert perform()["error_code"] == code
+
+
+@pytest.mark.parametrize("key", ["single-step/6f0c/E-1/1"])
+def test_what_a_single_step_did_is_resolved_without_an_episode(perform: Perform, clerk: str, key: str) -> None:
+    """Whoever tried a step by itself would wait for an execution to go on with an episode that does not wait."""
+    done = rwcm("effects", "resolve", key, "failed", "--reason", "not there", token=clerk)
+    assert (done.exit_code, "execution" in done.stdout) == (0, False), done.stderr
+    assert "no episode waits for it" in done.stdout
 
 
 def test_it_is_resolved_once(perform: Perform, clerk: str) -> None:

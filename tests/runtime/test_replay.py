@@ -172,6 +172,24 @@ def test_an_effect_that_a_person_had_to_resolve_takes_the_same_time_again(past: 
     assert again(past).divergences.is_empty()
 
 
+def test_an_effect_of_the_first_step_that_a_person_had_to_resolve_takes_the_same_time_again(past: Payables) -> None:
+    """Nothing came before it, from whose end it could be told that it was parked."""
+    where = f"episode_id = '{episode_of(past, 'EV-0')}'"
+    later = {name: f"{name} + interval '1 hour'" for name in ("started_at", "ended_at")}
+    assert rewrite(past, STEP_RUN, where, **later) == 4
+    assert again(past).divergences.is_empty()
+
+
+def test_the_first_of_two_decisions_that_came_before_the_wait_is_the_one_that_ended_it(payables: Payables) -> None:
+    """The invoice was booked on an approval, and would be replayed with the rejection that came after it."""
+    name = payables.invoice("early", billed="150.00", at=NINE)
+    payables.decide(name, "approved", NINE)
+    payables.decide(name, "rejected", NINE + timedelta(milliseconds=1))
+    payables.execute(now=NINE + 10 * DAY)
+    assert payables.table(RUN_EPISODE)["outcome"].to_list() == ["success"]
+    assert again(payables).divergences.to_dicts() == []
+
+
 def test_another_version_tells_what_it_would_have_done_and_why(payables: Payables) -> None:
     """A reviewer would approve a tolerance without knowing whom it hits."""
     for number, billed in enumerate(("101.00", "104.00", "103.00", "106.00")):
