@@ -103,6 +103,19 @@ def current_documents(connection: sa.Connection, kind: type[D], **equal: str) ->
     return {object_id: read_document(kind, text, name=object_id) for object_id, text in fetch(connection, query)}
 
 
+def current_hashes(connection: sa.Connection, kind: type[Document], **equal: str) -> list[str]:
+    """Return the hashes of what `current_documents` would return, in their order; no document is read for it."""
+    table, versions = TABLES[kind.spec.name], TABLES[OBJECT_VERSION.name]
+    (key,) = kind.spec.key
+    query = (
+        sa.select(versions.c.document_hash)
+        .join(table, sa.and_(versions.c.object_id == table.c[key], versions.c.version == table.c.version))
+        .where(versions.c.object_type == kind.spec.name, *(table.c[name] == value for name, value in equal.items()))
+        .order_by(versions.c.object_id)
+    )
+    return list(connection.scalars(query))
+
+
 def document_in_version(connection: sa.Connection, kind: type[D], object_id: str, version: str) -> Received[D] | None:
     """Return one version of an object, None if there is none."""
     versions = TABLES[OBJECT_VERSION.name]

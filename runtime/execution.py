@@ -27,6 +27,8 @@ from registry.access import audit_denial
 from registry.consumers import Allowlists, allowlists
 from registry.cursors import changed_months, remember_months
 from registry.database import TABLES, Registry, upsert
+from registry.documents import Workflow
+from registry.objects import current_hashes
 from registry.plans import Plan, PlannedTrigger, load_active_plans, load_plan
 from runtime.claims import Claims, listens_to, takes
 from runtime.effects.journal import Effects
@@ -89,7 +91,7 @@ def execute_pending(
         runner = _Runner(lake, registry, skills, now, done, AwaitRefusals(allowed), plans)
         runner.resume()
         claims = Claims.of(registry, plans)
-        marks = _marks(lake, plans, allowed)
+        marks = _marks(lake, [plan.body_hash for plan in plans], allowed)
         wanted = changed_months(registry, STAGE, marks) | set(months)
         for month in sorted(wanted & marks.keys()):
             for plan in plans:
@@ -118,7 +120,9 @@ def work_at_hand(lake: Lake, registry: Registry, *, now: datetime) -> str | None
 
     Months whose events or workflows changed may hold such work; a wait whose deadline has passed is some.
     """
-    marks = _marks(lake, load_active_plans(registry), _allowed(registry))
+    with registry.read() as connection:
+        bodies = current_hashes(connection, Workflow, status="active")
+    marks = _marks(lake, bodies, _allowed(registry))
     months = sorted(changed_months(registry, STAGE, marks))
     table = TABLES[OPEN_EPISODE.name]
     due = sa.select(sa.func.count(), sa.func.max(table.c.due_at)).where(table.c.due_at <= now)
@@ -134,9 +138,9 @@ def _allowed(registry: Registry) -> Allowlists:
         return allowlists(connection)
 
 
-def _marks(lake: Lake, plans: Sequence[Plan], allowed: Allowlists) -> dict[Month, str]:
+def _marks(lake: Lake, bodies: Sequence[str], allowed: Allowlists) -> dict[Month, str]:
     """Return a mark per month of events; it changes with its events and with the workflows that could take them."""
-    rules: list[object] = [*sorted(plan.body_hash for plan in plans)]
+    rules: list[object] = [*sorted(bodies)]
     rules += sorted((*names, sorted(versions)) for names, versions in allowed.items())
     return {month: digest_text(f"{mark}/{rules}") for month, mark in lake.fingerprints(EVENT_BUS).items()}
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from guard.canonical import digest_text
-from lake.months import Month
+from lake.months import Month, month_of
 from lake.store import Lake
 from lake.tables import RUN_EPISODE, STEP_RUN
 from registry.database import Registry
@@ -204,9 +204,10 @@ def closed_children(lake: Lake, keys: Sequence[str]) -> pl.DataFrame:
     )
     if closed.is_empty():
         return pl.DataFrame(schema=AWAITED)
-    later = [month for month in lake.fingerprints(STEP_RUN) if month >= months[0]]
+    last_month = month_of(closed["ended_at"].max())  # type: ignore[arg-type]
+    ran = [month for month in lake.fingerprints(STEP_RUN) if months[0] <= month <= last_month]
     last = (
-        lake.scan(STEP_RUN, months=later, columns=["episode_id", "seq", "output"])
+        lake.scan(STEP_RUN, months=ran, columns=["episode_id", "seq", "output"])
         .filter(of_children, pl.col("output").is_not_null())
         .sort("seq")
         .group_by("episode_id")

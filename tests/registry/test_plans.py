@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from registry.database import TABLES, Registry, insert
 from registry.documents import Workflow, read_document
 from registry.loader import PACK, load_pack, register_log_workflow
-from registry.objects import OBJECT_VERSION, NotRegistered, version_row
+from registry.objects import OBJECT_VERSION, NotRegistered, current_hashes, version_row
 from registry.plans import load_active_plans, load_plan
 
 
@@ -83,7 +83,10 @@ def test_only_active_workflows_are_planned(loaded: Registry, now: datetime) -> N
     register_log_workflow(loaded, workflow_id="WF-LOG-a", name="a", activities=["A"], now=now, source="s")
     assert [plan.workflow_id for plan in load_active_plans(loaded)] == ["WF-FIN-001"]
     with loaded.transaction() as connection:
+        # Who only asks whether anything changed gets the same hashes without the plans.
+        assert current_hashes(connection, Workflow, status="active") == [load_active_plans(loaded)[0].body_hash]
         connection.execute(sa.update(TABLES["workflow"]).values(status="paused"))
+        assert current_hashes(connection, Workflow, status="active") == []
     assert load_active_plans(loaded) == ()
 
 

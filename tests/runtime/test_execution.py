@@ -321,6 +321,44 @@ def test_what_waited_ends_as_if_it_had_never_been_put_down(tmp_path: Path, decis
     assert waiting(waited) == []
 
 
+@pytest.mark.parametrize(
+    ("decision", "path"),
+    [
+        ("approved", [("F-03", "success"), ("F-04", "success"), ("F-05", "success")]),
+        ("rejected", [("F-03", "success")]),
+        (None, [("F-03", "timeout")]),
+    ],
+)
+def test_what_release_0_1_put_down_goes_on(payables: Payables, decision: str | None, path: list[Any]) -> None:
+    """An upgrade would lose the invoices that wait for somebody, or begin them again."""
+    kept = json.loads((Path(__file__).parent / "data/open_episode_0_1_0.json").read_text())  # that release wrote it
+    payables.invoice("old", billed="150.00")
+    at = {name: datetime.fromisoformat(kept[name]) for name in ("waiting_since", "due_at")}
+    audit = {f"{what}_{how}": value for what in ("created", "updated") for how, value in (("at", NINE), ("by", "e"))}
+    row = {**kept, **at, **audit, "episode_month": MARCH, "state": json.dumps(kept["state"])}
+    with payables.registry.transaction() as connection:
+        insert(connection, OPEN_EPISODE, [row])
+
+    payables.execute(now=NINE + timedelta(hours=2))
+    assert waiting(payables) == [row]
+    if decision:
+        payables.decide("EV-old", decision, NINE + timedelta(hours=3))
+    payables.execute(now=NINE + 10 * DAY)
+
+    assert waiting(payables) == []
+    steps = steps_of(payables, "EV-old")
+    before = [(run[1], run[5], run[6], run[7]) for run in kept["state"]["step_runs"]]
+    assert steps.select("step_id", "status", "input", "output").rows()[:2] == before
+    assert steps.select("step_id", "status").rows()[2:] == path
+    handoff = steps.row(2, named=True)
+    assert (handoff["input"], handoff["seq"]) == (kept["state"]["input"], 2)
+    assert handoff["started_at"] == NINE + timedelta(milliseconds=510 + 4)
+    assert handoff["ended_at"] == (NINE + timedelta(hours=3) if decision else at["due_at"])
+    assert json.loads(handoff["output"])["handoff_id"] == "HO-322e1806613c50b6"
+    (episode,) = payables.table(RUN_EPISODE).iter_rows(named=True)
+    assert (episode["episode_id"], episode["seed"]) == (kept["episode_id"], kept["state"]["episode"]["seed"])
+
+
 def test_a_wait_ends_under_the_version_it_began_with(payables: Payables) -> None:
     """A half-run invoice would go on in a workflow that it never entered."""
     payables.invoice("1", billed="104.00")  # within 5 %: booked at once
