@@ -62,7 +62,7 @@ def _bench_ingestion(platform: Platform, folder: Path, events: int) -> None:
     before = seconds(lambda: copy_unchecked(f"{plain}/ap-2*.ndjson", folder / "unchecked"))
     spent = seconds(
         lambda: ingest_landing(
-            platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=AS_OF
+            platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door, now=AS_OF
         )
     )
     # Once before and once after, so that a machine with other work to do slows down both.

@@ -92,7 +92,7 @@ def _ingested(root: Path, source: Path, events: int) -> Spent:
     platform.lake.ensure(LOGS)
     for path in source.iterdir():
         os.link(path, platform.landing.inbox / path.name)
-    rooms = {"registry": platform.registry, "lake": platform.lake, "door": platform.door(), "now": NOW}
+    rooms = {"registry": platform.registry, "lake": platform.lake, "door": platform.door, "now": NOW}
     results = []
     time_spent = spent(lambda: results.append(ingest_landing(platform.landing, **rooms)))
     platform.close()

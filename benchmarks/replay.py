@@ -35,9 +35,7 @@ def main() -> None:
         platform.lake.ensure(LOGS)
         fixed = platform.home.fix(as_of=AS_OF, seed=7, events=given.events)
         land_demonstration(platform.home, platform.landing, fixed)
-        ingest_landing(
-            platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=AS_OF
-        )
+        ingest_landing(platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door, now=AS_OF)
         executed = seconds(lambda: execute_pending(platform.lake, platform.registry, skills=platform.skills, now=AS_OF))
         reads, replays = [], []
         for _ in range(given.passes):

@@ -85,7 +85,7 @@ def _run(events: int, order: str, scratch: Path | None) -> tuple[Spent, int]:
 
 
 def _ingested(platform: Platform) -> int:
-    rooms = {"registry": platform.registry, "lake": platform.lake, "door": platform.door(), "now": NOW}
+    rooms = {"registry": platform.registry, "lake": platform.lake, "door": platform.door, "now": NOW}
     return ingest_landing(platform.landing, **rooms).records.accepted
 
 

@@ -8,7 +8,7 @@ interrupted is done again under its name and adds nothing twice.
 import json
 import logging
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -61,15 +61,24 @@ class Ingestion:
 
 
 def ingest_landing(
-    landing: Landing, *, registry: Registry, lake: Lake, door: Door, now: datetime, chunk: int = CHUNK_RECORDS
+    landing: Landing,
+    *,
+    registry: Registry,
+    lake: Lake,
+    door: Callable[[], Door],
+    now: datetime,
+    chunk: int = CHUNK_RECORDS,
 ) -> Ingestion:
     """Ingest everything that waits in the landing zone, open batches of an interrupted run first.
+
+    Args:
+        door: makes the door once nobody else holds the landing zone: whoever held it may have purged a month.
 
     Raises:
         LakeBusy, LakeFault: nothing of the chunk at hand was committed; calling again goes on where it stopped.
     """
     done = Ingestion()
-    with landing.lock(), Judges[Source](door) as judges:
+    with landing.lock(), Judges[Source](door()) as judges:
         for batch_id, files in _open_batches(registry, landing):
             log.info("batch %s was interrupted: done again", batch_id[:8])
             _run_batch(batch_id, files, landing, registry, lake, judges, now, chunk, done, is_again=True)

@@ -86,5 +86,5 @@ def _free_topic() -> dict[str, Any]:
 
 def ingest(platform: Platform, **options: Any) -> Ingestion:
     """Ingest what waits in a home's landing zone."""
-    rooms = {"registry": platform.registry, "lake": platform.lake, "door": platform.door(), "now": NOW}
+    rooms = {"registry": platform.registry, "lake": platform.lake, "door": platform.door, "now": NOW}
     return ingest_landing(options.pop("landing", platform.landing), **rooms | options)

@@ -91,8 +91,8 @@ def _run_pending(home: Home, *, as_json: bool) -> None:
         click.echo(json.dumps(told, indent=2))
         return
     if not episodes["batches"] and not months:
-        told = "nothing is pending: every event that starts a workflow has its episode, and no wait is over"
-        console.print(told, soft_wrap=True)
+        nothing = "nothing is pending: every event that starts a workflow has its episode, and no wait is over"
+        console.print(nothing, soft_wrap=True)
         return
     console.print("\n[bold]Episodes[/bold] by outcome")
     console.print(table([(outcome, f"{count:,}") for outcome, count in sorted(outcomes.items())] or [("none", "0")]))

@@ -78,7 +78,7 @@ def ingestion(
     platform.lake.ensure(LOGS)
     begin = time.monotonic()
     done = ingest_landing(
-        platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=platform.now()
+        platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door, now=platform.now()
     )
     rate = done.records.read / max(time.monotonic() - begin, 0.001)
     whole = {

@@ -102,7 +102,7 @@ class Receiver:
             platform.landing,
             registry=platform.registry,
             lake=platform.lake,
-            door=platform.door(),
+            door=platform.door,
             now=platform.now(),
         ).records
         return done.accepted, done.rejected, done.duplicates

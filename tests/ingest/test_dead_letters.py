@@ -70,7 +70,7 @@ class Desk:
     def ingest(self) -> tuple[int, int, int]:
         """Ingest what waits; return accepted, rejected and duplicates."""
         platform = self.platform
-        done = ingest_landing(platform.landing, **self.at, door=platform.door(), now=NOW).records
+        done = ingest_landing(platform.landing, **self.at, door=platform.door, now=NOW).records
         assert done.read == done.accepted + done.rejected + done.duplicates
         return done.accepted, done.rejected, done.duplicates
 

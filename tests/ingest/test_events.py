@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from filelock import FileLock, Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -714,6 +715,20 @@ def test_a_run_interrupted_at_every_point_in_turn_still_ends_well(disturbed: Pla
     assert_same(disturbed, undisturbed)
 
 
+def test_the_door_is_made_once_nobody_else_holds_the_landing_zone(platform: Platform) -> None:
+    """Made before, it would not know of a purge that it waited for, and take events of the month that went."""
+    made: list[Door] = []
+
+    def door() -> Door:
+        with pytest.raises(Timeout):
+            FileLock(platform.landing.root / ".landing.lock").acquire(timeout=0)
+        made.append(platform.door())
+        return made[-1]
+
+    ingest(platform, door=door)
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize("point", ["after append 2 to event_bus", "after append 2 to event_dead_letter"])
 def test_what_an_interrupted_batch_committed_stands_though_the_rules_changed_meanwhile(
     disturbed: Platform, undisturbed: Platform, point: str
@@ -725,7 +740,7 @@ def test_what_an_interrupted_batch_committed_stands_though_the_rules_changed_mea
     key = Redactor(b"quite another key of these tests")
     marked = {"type": "object", "properties": {"vendor_id": {"type": "string", "x-pii": True}}}
     door = Door({"ap.invoice.received": Topic({2: marked})}, redactor=key, first_month=date(2000, 1, 1))
-    ingest(disturbed, chunk=CHUNK + 3, door=door)
+    ingest(disturbed, chunk=CHUNK + 3, door=lambda: door)
     for spec in (EVENT_BUS, EVENT_DEAD_LETTER):
         now = disturbed.lake.scan(spec).collect()
         assert now.join(held[spec.name], on=spec.names, how="semi", nulls_equal=True).height == held[spec.name].height

@@ -147,7 +147,7 @@ def test_an_id_that_another_content_holds_is_a_conflict_and_nothing_is_lost(plat
     (taken,) = say(platform, 1)
     forged = record(event_id=taken, topic="handoff.decided", payload=DECISION, produced_at=NOW.isoformat())
     platform.landing.put("forged.ndjson", lines(forged), received_at=NOW)
-    ingest_landing(platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=NOW)
+    ingest_landing(platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door, now=NOW)
     done = deliver(platform)
     assert done.rules == {"id_conflict": 1}
     assert waiting(platform) == [taken]
@@ -159,9 +159,7 @@ def test_what_the_registry_announces_cannot_be_written_from_outside(platform: Pl
     """An event that somebody lands must not look like a change that never was."""
     forged = record(event_id="F-1", topic=topic, payload={}, produced_at=NOW.isoformat())
     platform.landing.put("forged.ndjson", lines(forged), received_at=NOW)
-    done = ingest_landing(
-        platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=NOW
-    )
+    done = ingest_landing(platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door, now=NOW)
     assert done.rules == {"reserved_topic": 1}
     assert events(platform).is_empty()
 

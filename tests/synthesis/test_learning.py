@@ -56,7 +56,7 @@ def learn(root: Path, seed: int) -> Learned:
         platform.home, platform.landing, platform.home.fix(as_of=AS_OF, seed=seed, events=EVENTS)
     )
     assert stream is not None
-    ingest_landing(platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door(), now=AS_OF)
+    ingest_landing(platform.landing, registry=platform.registry, lake=platform.lake, door=platform.door, now=AS_OF)
     execute_pending(platform.lake, platform.registry, skills=platform.skills, now=AS_OF)
     reflect(platform.lake, platform.registry, now=AS_OF)
     done = propose(platform.lake, platform.registry, now=AS_OF)
