@@ -1,14 +1,12 @@
 """What was recorded of episodes, in the place of what did it: skills answer as they did, events come as they came.
 
-The n-th call of a step in an episode gets what the n-th call gave. So attempts, visits and effects are those of the
-record, and nothing outside is asked.
+A call gets what the same attempt of the same visit of its step gave, and nothing outside is asked.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from lake.store import Lake
 from registry.documents import RuntimeBinding
@@ -20,16 +18,14 @@ from runtime.engine import AWAITED, CHILD_CLOSED, FindAwaited
 from runtime.engine.history import Rows
 from runtime.engine.waiting import EFFECT_RESOLVED
 from runtime.opened import closed_children
-from runtime.protocol import RESULT_SCHEMA, Call, ErrorCode, Skill, SkillTable
+from runtime.protocol import RESULT_SCHEMA, TRANSIENT, Call, ErrorCode, Skill, SkillTable
 
-_EXPRESSION = ErrorCode.EXPRESSION.value
-_OWN_LOGIC = [
-    _EXPRESSION,
-    *(code.value for code in (ErrorCode.NO_BRANCH, ErrorCode.PERMISSION_DENIED, ErrorCode.LOOP_BOUND)),
-]
+_EXPRESSION, _NO_BRANCH = ErrorCode.EXPRESSION.value, ErrorCode.NO_BRANCH.value
+_OWN_LOGIC = [_EXPRESSION, _NO_BRANCH, ErrorCode.PERMISSION_DENIED.value, ErrorCode.LOOP_BOUND.value]
 """What a step fails with that no skill returned."""
 
 _WOKEN = ["success", "compensated"]
+_BEFORE = ("attempt", "error_code")
 
 
 class Recorded:
@@ -48,13 +44,11 @@ class Recorded:
         self._skills = skills
         self._recompute = recompute
         self._positions = episodes.select("episode_id").with_row_index("position")
-        self._served: dict[str, Rows] = {}
         self._released: set[tuple[str, int, int]] = set()
-        self._last_step = ""
-        calls = _calls(runs, episodes, [step.step_id for step in plan.steps if step.logic.awaits])
-        calls = calls.join(self._positions, on="episode_id", maintain_order="left").with_columns(
-            nth=(pl.col("seq").rank("ordinal").over("position", "step_id") - 1).cast(pl.UInt32)
-        )
+        self._last_step, self._last_attempt = "", 1
+        self._visits: dict[str, Rows] = {}
+        calls = _calls(plan, runs, episodes)
+        calls = calls.join(self._positions, on="episode_id", maintain_order="left")
         self._calls = {str(step_id): frame for (step_id,), frame in calls.partition_by("step_id", as_dict=True).items()}
         self._nothing = calls.clear()
 
@@ -63,29 +57,24 @@ class Recorded:
         real = self._skills.find(skill_id, binding) if self._recompute else None
         return _Recall(self, real if real is not None and real.is_pure else None)
 
-    def next(self, call: Call) -> pl.DataFrame:
-        """Return what the next call of each row's episode gave; a row that was never called is NOT_RECORDED."""
+    def answers(self, call: Call) -> pl.DataFrame:
+        """Return what the same call gave when it was recorded; a row that was not called then is NOT_RECORDED."""
         positions = self._position(pl.Series(call.episode_ids, dtype=pl.String))
-        served = self._served.setdefault(call.step_id, np.zeros(self._positions.height, dtype=np.int64))
-        nth = served[positions]
-        self._last_step = call.step_id
-        found = self._recall(call.step_id, positions, nth)
-        parked = self._parked(call.step_id, positions, nth, found["parked_until"])
-        served[positions[~parked]] += 1
-        if parked.any():
-            found = found.with_columns(
-                error_code=pl.when(pl.Series(parked))
-                .then(pl.lit(ErrorCode.EFFECT_UNKNOWN.value))
-                .otherwise("error_code")
-            )
-        missing = found["status"].is_null()
-        if missing.any():
-            message = f"{call.step_id} was not called so often when the episode was recorded"
-            found = found.with_columns(
-                error_code=pl.when(missing).then(pl.lit(ErrorCode.NOT_RECORDED.value)).otherwise("error_code"),
-                error_message=pl.when(missing).then(pl.lit(message)).otherwise("error_message"),
-            )
-        return found.select(RESULT_SCHEMA.names())
+        visits = self._visits.setdefault(call.step_id, np.zeros(self._positions.height, dtype=np.int64))
+        visits[positions] = np.asarray(call.visits)
+        self._last_step, self._last_attempt = call.step_id, call.attempt
+        found = self._recall(positions)
+        is_parked = self._park(positions, found["parked_until"])
+        is_missing = found["status"].is_null()
+        message = f"{call.step_id} was not called like this when the episode was recorded"
+        return found.with_columns(
+            error_code=pl.when(is_missing)
+            .then(pl.lit(ErrorCode.NOT_RECORDED.value))
+            .when(is_parked)
+            .then(pl.lit(ErrorCode.EFFECT_UNKNOWN.value))
+            .otherwise("error_code"),
+            error_message=pl.when(is_missing).then(pl.lit(message)).otherwise("error_message"),
+        ).select(RESULT_SCHEMA.names())
 
     def awaiting(self, lake: Lake, awaited: AwaitedEvents) -> FindAwaited:
         """Return a search for awaited events that finds those that ended the recorded waits, and no later ones.
@@ -99,8 +88,7 @@ class Recorded:
                 return closed_children(lake, keys)
             if wait.event == EFFECT_RESOLVED:
                 return self._resolved(keys, positions)
-            nth = self._served[self._last_step][positions] - 1
-            kept = self._recall(self._last_step, positions, nth).select(
+            kept = self._recall(positions).select(
                 pl.Series("key", keys, dtype=pl.String), "status", "ended_at", "output"
             )
             woken = kept.filter(pl.col("status").is_in(_WOKEN))
@@ -113,29 +101,32 @@ class Recorded:
 
         return find
 
-    def _parked(self, step_id: str, positions: Rows, nth: Rows, until: pl.Series) -> NDArray[np.bool_]:
+    def _park(self, positions: Rows, until: pl.Series) -> pl.Series:
         """Return which calls come back unknown first: their effect had to be resolved by a person."""
+        visits = self._visits[self._last_step]
         parked = np.zeros(len(positions), dtype=np.bool_)
         for row in until.is_not_null().arg_true().to_list():
-            call = (step_id, int(positions[row]), int(nth[row]))
+            call = (self._last_step, int(positions[row]), int(visits[positions[row]]))
             parked[row] = call not in self._released
             self._released.add(call)
-        return parked
+        return pl.Series(parked)
 
     def _resolved(self, keys: Sequence[str], positions: Rows) -> pl.DataFrame:
         """Return when the effects that were unknown were resolved: when their steps went on."""
-        nth = self._served[self._last_step][positions]
-        until = self._recall(self._last_step, positions, nth)["parked_until"]
+        until = self._recall(positions)["parked_until"]
         return pl.DataFrame({"key": keys, "at": until, "payload": ["{}"] * len(keys)}, schema=AWAITED)
 
     def _position(self, episode_ids: pl.Series) -> Rows:
         frame = pl.DataFrame({"episode_id": episode_ids}).join(self._positions, on="episode_id", maintain_order="left")
         return frame["position"].cast(pl.Int64).to_numpy()
 
-    def _recall(self, step_id: str, positions: Rows, nth: Rows) -> pl.DataFrame:
-        wanted = pl.DataFrame({"position": positions, "nth": nth}).cast({"position": pl.UInt32, "nth": pl.UInt32})
-        calls = self._calls.get(step_id, self._nothing)
-        return wanted.join(calls, on=["position", "nth"], how="left", maintain_order="left")
+    def _recall(self, positions: Rows) -> pl.DataFrame:
+        """Return what the step that was called last gave in these episodes."""
+        wanted = pl.DataFrame({"position": positions, "visit": self._visits[self._last_step][positions]}).select(
+            pl.col("position").cast(pl.UInt32), "visit", attempt=pl.lit(self._last_attempt, dtype=pl.Int32)
+        )
+        calls = self._calls.get(self._last_step, self._nothing)
+        return wanted.join(calls, on=["position", "visit", "attempt"], how="left", maintain_order="left")
 
 
 class _Recall:
@@ -148,7 +139,7 @@ class _Recall:
         self._real = real
 
     def run(self, call: Call) -> pl.DataFrame:
-        then = self._recorded.next(call)
+        then = self._recorded.answers(call)
         return self._real.run(call) if self._real is not None else then
 
 
@@ -168,28 +159,48 @@ def _that_ended(waits: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     return ordered.unique(["key", "ended_at"], keep="last")
 
 
-def _calls(runs: pl.DataFrame, episodes: pl.DataFrame, awaiting_steps: Sequence[str]) -> pl.DataFrame:
+def _calls(plan: Plan, runs: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
     """Return the step runs that a skill was called for, as the call gave them: without the time of pauses and waits.
 
-    Where what an await correlates by has no value, that is on record and not what the skill had returned before. A step
-    that began when neither its episode did nor any step before it ended was parked until then: until somebody knew of
-    its effect.
+    Each first attempt begins a visit, and so does a fault of the parameters; a fault of the conditions, which comes
+    behind the success of its step, does not, nor does the end of an episode that ran too long. Where what an await
+    correlates by has no value, that is on record and not what the skill had returned before. A step that began when
+    neither its episode did nor any step before it ended was parked until then: until somebody knew of its effect.
+
+    Such a fault of a key is on record as a first attempt. It is the one after a failure that another attempt may mend,
+    while the step has one left.
     """
     begun = episodes.select("episode_id", moment="started_at", since=pl.lit(-1, dtype=runs.schema["seq"]))
     ends = runs.select("episode_id", moment="ended_at", since="seq")
     moments = pl.concat([begun, ends]).group_by("episode_id", "moment").agg(pl.col("since").min())
     is_explained = (pl.col("since") < pl.col("seq")).fill_null(value=False)
-    runs = runs.join(
-        moments, left_on=["episode_id", "started_at"], right_on=["episode_id", "moment"], how="left"
-    ).with_columns(parked_until=pl.when(~is_explained).then("started_at"))
+    went_well = runs.filter(pl.col("error_code").is_null()).select("episode_id", "step_id", started_at="ended_at")
+    behind = went_well.unique().with_columns(is_behind=pl.lit(value=True))
     is_own = pl.col("error_code").is_in(_OWN_LOGIC).fill_null(value=False)
+    is_of_conditions = is_own & (pl.col("is_behind").fill_null(value=False) | (pl.col("error_code") == _NO_BRANCH))
+    awaiting_steps = [step.step_id for step in plan.steps if step.logic.awaits]
+    retries = {step.step_id: step.retries for step in plan.steps}
+    before = {name: pl.col(name).shift(1).over("episode_id", "step_id", order_by="seq") for name in _BEFORE}
+    may_retry = before["attempt"] <= pl.col("step_id").replace_strict(retries, default=0, return_dtype=pl.Int32)
+    is_retry = may_retry & before["error_code"].is_in([code.value for code in TRANSIENT])
+    is_late_fault = (pl.col("error_code").eq_missing(_EXPRESSION) & is_retry).fill_null(value=False)
+    runs = runs.with_columns(attempt=pl.when(is_late_fault).then(before["attempt"] + 1).otherwise("attempt"))
+    is_out_of_bounds = pl.col("error_code").eq_missing(ErrorCode.LOOP_BOUND.value)
+    starts = (pl.col("attempt") == 1) & ~is_of_conditions & ~is_out_of_bounds
     is_fault_of_await = (pl.col("error_code") == _EXPRESSION) & pl.col("step_id").is_in(awaiting_steps)
     may_have_waited = (pl.col("attempt") > 1) | pl.col("step_id").is_in(awaiting_steps)
     waits = runs.filter(may_have_waited).select(
         "episode_id", "seq", waited=pl.col("telemetry").str.json_path_match("$.waited_ms").cast(pl.Int64)
     )
     return (
-        runs.filter(~is_own | is_fault_of_await.fill_null(value=False))
+        runs.join(moments, left_on=["episode_id", "started_at"], right_on=["episode_id", "moment"], how="left")
+        .join(behind, on=["episode_id", "step_id", "started_at"], how="left")
+        .with_columns(
+            parked_until=pl.when(~is_explained).then("started_at"),
+            visit=starts.cast(pl.Int64).cum_sum().over("episode_id", "step_id", order_by="seq"),
+            is_of_conditions=is_of_conditions,
+        )
+        .filter(~is_own | (is_fault_of_await & ~pl.col("is_of_conditions")).fill_null(value=False))
         .join(waits, on=["episode_id", "seq"], how="left")
         .with_columns(
             latency_ms=pl.col("latency_ms") - pl.col("waited").fill_null(0),

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 
 import runtime.engine.batch
 from guard.canonical import canonical, parse
+from lake.store import Lake
 from registry.plans import Plan, PlannedStep
 from runtime.engine import Executed, execute
 from runtime.protocol import Call
+from runtime.recorded import Recorded
 from tests.builders import LATER, NINE, Table, awaited, episodes, nothing_awaited, plan, resumed, rows, step
 from tests.runtime.reference import Interpreter
 
@@ -209,6 +212,47 @@ def test_being_put_down_leaves_no_trace(planned: Plan, payloads: Any, events: An
         left = resumed(batch, done.waiting)
     history |= told(engine(planned, left, awaited(*events)))
     assert history == told(engine(planned, batch, awaited(*events)))
+
+
+class NoAdapters:
+    """A replay that asked a skill again would be no replay."""
+
+    def find(self, skill_id: str, binding: Any) -> None:
+        return None
+
+
+class Bus:
+    """The awaited events of a test, as the event bus holds them."""
+
+    def __init__(self, events: Sequence[tuple[datetime, Mapping[str, Any]]]) -> None:
+        self._find = awaited(*events) if events else nothing_awaited
+
+    def carrying(self, wait: Any, keys: Sequence[str]) -> pl.DataFrame:
+        return self._find(wait, keys, pl.Series(keys, dtype=pl.String))
+
+
+def replayed(planned: Plan, batch: pl.DataFrame, done: Executed, events: Any, folder: Path) -> Executed:
+    """Run episodes again from what an execution would have recorded of them."""
+    error = pl.struct(code="error_code", message="error_message").struct.json_encode()
+    runs = done.step_runs.with_columns(
+        error=pl.when(pl.col("error_code").is_not_null()).then(error),
+        telemetry=pl.struct("waited_ms").struct.json_encode(),
+    )
+    closed = batch.join(done.closed.select("episode_id"), on="episode_id", how="semi", maintain_order="left")
+    past = Recorded(planned, runs, closed, skills=NoAdapters(), recompute=False)
+    find = past.awaiting(Lake(folder), Bus(events))  # type: ignore[arg-type]
+    return execute(planned, closed, skills=past, find_awaited=find, now=LATER)
+
+
+@FIXED
+@given(planned=plans(forks=False), payloads=PAYLOADS, events=EVENTS, salt=SALTS)
+def test_a_replay_from_the_records_tells_the_same(
+    planned: Plan, payloads: Any, events: Any, salt: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A fault of parameters, of a condition or of a key would shift which call an answer belongs to."""
+    batch = batch_of(payloads, salt)
+    done = engine(planned, batch, awaited(*events))
+    assert told(replayed(planned, batch, done, events, tmp_path_factory.getbasetemp())) == told(done)
 
 
 def test_the_reference_meets_what_the_step_language_has() -> None:
