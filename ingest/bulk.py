@@ -9,14 +9,12 @@ refused here and nothing is decided by two rules.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from guard.canonical import canonical
 from guard.redaction import Redactor
 from ingest.decoding import (
     UNREADABLE,
@@ -28,6 +26,7 @@ from ingest.decoding import (
     read_fields,
     write,
 )
+from ingest.hashing import sender_json
 from ingest.records import MAX_RECORD_BYTES
 from ingest.schema_types import SchemaType
 from lake.months import Month
@@ -193,21 +192,3 @@ def _is_compact(raw: bytes, fields: Fields, text: bytes) -> bool:
     """
     length = len(fields.event_id) + len(fields.topic) + len(fields.produced_at) + len(fields.producer_id) + len(text)
     return len(raw) == _AROUND + length and b"\\" not in text
-
-
-@lru_cache(10_000)
-def sender_json(producer_id: str, topic: str) -> bytes:
-    """Return what ends the canonical JSON of an event."""
-    return canonical({"producer_id": producer_id, "topic": topic})[1:].encode()
-
-
-def event_hash(payload: bytes, produced_at: datetime, sender: bytes) -> str:
-    """Return `digest` of payload, produced_at, producer_id and topic; their canonical JSON is put together here.
-
-    Args:
-        payload: as canonical JSON.
-        sender: `sender_json` of producer and topic.
-    """
-    return sha256(
-        b'{"payload":%b,"produced_at":"%b",%b' % (payload, produced_at.isoformat().encode(), sender)
-    ).hexdigest()

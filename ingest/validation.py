@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from guard.canonical import JsonFault, canonical, parse, pointer
 from guard.redaction import Redactor, field_name, shape
-from ingest.bulk import Bulk, event_hash, sender_json
+from ingest.bulk import Bulk
 from ingest.contracts import UNKNOWN_KINDS, Member, Unknown, fit, redacted, told, without
 from ingest.decoding import Fields, read_plain, write_plain
 from ingest.envelopes import cloudevents, table
+from ingest.hashing import event_hash, sender_json
 from ingest.records import Record
 from ingest.schema_types import schema_type
 from lake.months import Month, month_of
