@@ -26,6 +26,7 @@ _OWN_LOGIC = [_EXPRESSION, _NO_BRANCH, ErrorCode.PERMISSION_DENIED.value, ErrorC
 
 _WOKEN = ["success", "compensated"]
 _BEFORE = ("attempt", "error_code")
+_OF_CALLS = ["episode_id", "step_id", "visit", "attempt", "status", "ended_at", "parked_until", *RESULT_SCHEMA]
 
 
 class Recorded:
@@ -47,8 +48,8 @@ class Recorded:
         self._released: set[tuple[str, int, int]] = set()
         self._last_step, self._last_attempt = "", 1
         self._visits: dict[str, Rows] = {}
-        calls = _calls(plan, runs, episodes)
-        calls = calls.join(self._positions, on="episode_id", maintain_order="left")
+        calls = calls_of(plan, runs, episodes)
+        calls = calls.join(self._positions, on="episode_id", maintain_order="left").drop("episode_id")
         self._calls = {str(step_id): frame for (step_id,), frame in calls.partition_by("step_id", as_dict=True).items()}
         self._nothing = calls.clear()
 
@@ -159,7 +160,55 @@ def _that_ended(waits: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     return ordered.unique(["key", "ended_at"], keep="last")
 
 
-def _calls(plan: Plan, runs: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
+def calls_of(plan: Plan, runs: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
+    """Return the step runs that a skill was called for, as the call gave them: without the time of pauses and waits.
+
+    Most episodes went straight on, and their step runs are what their calls gave; only those of the others are looked
+    at more closely.
+    """
+    went_on = _went_straight_on(plan, runs, episodes)
+    straight = runs.filter(went_on).with_columns(
+        visit=pl.lit(1, dtype=pl.Int64),
+        parked_until=pl.lit(None, dtype=runs.schema["started_at"]),
+        error_message=pl.lit(None, dtype=pl.String),
+    )
+    if straight.height == runs.height:
+        return straight.select(_OF_CALLS)
+    others = runs.filter(~went_on)
+    concerned = episodes.join(others.select("episode_id"), on="episode_id", how="semi", maintain_order="left")
+    return pl.concat([straight.select(_OF_CALLS), calls_of_any(plan, others, concerned).select(_OF_CALLS)])
+
+
+def _went_straight_on(plan: Plan, runs: pl.DataFrame, episodes: pl.DataFrame) -> pl.Series:
+    """Return which step runs are of episodes that took each step once, without fault or wait, one right after another.
+
+    Then each is the first visit of its step, and began when the one before it ended, or the episode did.
+    """
+    begun = episodes.select("episode_id", begun="started_at").with_row_index("position")
+    columns = runs.select("episode_id", "seq", "step_id", "started_at", "ended_at").join(
+        begun, on="episode_id", how="left", maintain_order="left"
+    )
+    position, seq = (columns[name].cast(pl.Int64).to_numpy() for name in ("position", "seq"))
+    starts, ends, begins = (columns[name].dt.epoch("us").to_numpy() for name in ("started_at", "ended_at", "begun"))
+    order = np.lexsort((seq, position))
+    is_first = np.diff(position[order], prepend=-1) != 0
+    before = np.where(is_first, begins[order], np.roll(ends[order], 1))
+    does_follow = np.empty(runs.height, dtype=np.bool_)
+    does_follow[order] = before == starts[order]
+    awaiting_steps = [step.step_id for step in plan.steps if step.logic.awaits]
+    is_plain = (
+        (runs["attempt"] == 1)
+        & runs["error_code"].is_null()
+        & runs["error"].is_null()
+        & ~runs["step_id"].is_in(awaiting_steps)
+        & columns.select("position", "step_id").is_unique()
+    )
+    is_odd = np.zeros(episodes.height, dtype=np.bool_)
+    is_odd[position[~(is_plain.to_numpy() & does_follow)]] = True
+    return pl.Series(~is_odd[position])
+
+
+def calls_of_any(plan: Plan, runs: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
     """Return the step runs that a skill was called for, as the call gave them: without the time of pauses and waits.
 
     Each first attempt begins a visit, and so does a fault of the parameters; a fault of the conditions, which comes
