@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 
 _DECODE = json.JSONDecoder(parse_float=Decimal).decode
-_OBJECT = msgspec.defstruct("_Object", [])
+_OBJECT = msgspec.defstruct("_Object", [], gc=False)
 _MEMBER = "member"
 _RENAME_REFUSES = frozenset('"\\') | {chr(code) for code in range(32)}
 
@@ -141,7 +141,8 @@ def decode(text: str) -> Any:
 
 def decode_all(texts: pl.Series) -> list[Any]:
     """Return the values of JSON texts, numbers exact, None where there is no text."""
-    return _DECODE(f"[{','.join(texts.fill_null('null'))}]")
+    joined = texts.fill_null("null").str.join(",").item()
+    return _DECODE(f"[{joined}]")
 
 
 def encode(value: Any) -> str:
@@ -188,7 +189,8 @@ def _lines(texts: pl.Series, kind: type[Any]) -> list[Any] | None:
     A text that begins with a brace cannot go on where another one ended, so as many objects as texts are one in each.
     """
     try:
-        found = msgspec.json.Decoder(kind).decode_lines("\n".join(texts))
+        # Joined by the column: texts that became Python's one by one would cost more than reading them.
+        found = msgspec.json.Decoder(kind).decode_lines(texts.str.join("\n").item())
     except msgspec.DecodeError:
         return None
     return found if len(found) == len(texts) else None
@@ -210,4 +212,4 @@ def _decodes(decoder: msgspec.json.Decoder[Any], text: str) -> bool:
 @lru_cache(maxsize=1024)
 def _with_member(name: str) -> type[Any]:
     kind = msgspec.Raw | msgspec.UnsetType
-    return msgspec.defstruct("_With", [(_MEMBER, kind, msgspec.UNSET)], rename={_MEMBER: name})
+    return msgspec.defstruct("_With", [(_MEMBER, kind, msgspec.UNSET)], rename={_MEMBER: name}, gc=False)
