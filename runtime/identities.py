@@ -52,12 +52,12 @@ def digests_under(prefix: str, texts: pl.Series) -> pl.Series:
     """Return the SHA-256 of `prefix` and the digest of each JSON text's canonical form, as hexadecimal digits."""
     begun = hashlib.sha256(prefix.encode())
 
-    def hashed(text: str) -> bytes:
+    def hashed(text: str) -> str:
         whole = begun.copy()
         whole.update(text.encode())
-        return whole.digest()
+        return whole.hexdigest()
 
-    return _texts(_digits(_rows([hashed(text) for text in canonical_digests(texts)], 32)))
+    return pl.Series([hashed(text) for text in canonical_digests(texts)], dtype=pl.String)
 
 
 def canonical_digests(texts: pl.Series) -> list[str]:

@@ -20,9 +20,12 @@ from runtime.documents import Column, decode
 from runtime.identities import hexadecimal
 from runtime.protocol import RESULT_SCHEMA, Call, ErrorCode, Skill
 
+_WORD = r'[^\s"\\[:cntrl:]]+'
+"""What can stand in JSON as it is."""
+
 _ENTITIES = {
-    "vendor_id": r"(?m)^Vendor: (\S+)$",
-    "po_id": r"(?m)^Purchase order: (\S+)$",
+    "vendor_id": rf"(?m)^Vendor: ({_WORD})$",
+    "po_id": rf"(?m)^Purchase order: ({_WORD})$",
     "amount": r"(?m)^Total: [A-Z]{3} ([\d,]+\.\d{2})$",
 }
 _NUMERIC = {"amount"}
@@ -121,7 +124,7 @@ def _extract(call: Call, world: SimulatedWorld) -> pl.DataFrame:
     )
     parts = []
     for place, names in enumerate(asked):
-        parts.append(_read_off(frame.filter(which == place), tuple(names)))
+        parts.append(_read_off(frame.filter(which == place), tuple(dict.fromkeys(names))))
     return pl.concat(parts).sort("row").drop("row")
 
 
@@ -132,7 +135,7 @@ def _read_off(frame: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
     found = [pl.col(_FOUND + name) for name in names]
     members: list[pl.Expr] = []
     for name, value in zip(names, found, strict=True):
-        # The texts are the patterns' own matches: no quote and no backslash can be in them.
+        # The texts are the patterns' own matches, which need no escape.
         quote = pl.lit("" if name in _NUMERIC else '"')
         members.append(pl.lit(f"{',' if members else ''}{json.dumps(name)}:"))
         members.append(pl.coalesce(pl.concat_str(quote, value, quote), pl.lit("null")))

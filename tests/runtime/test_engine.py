@@ -703,6 +703,32 @@ def test_an_entity_that_may_be_illegible_is_null(invoices: Invoices) -> None:
     assert output == {"entities": {"amount": None, "po_id": "PO-1", "iban": None}, "confidence": 0.41}
 
 
+def test_an_entity_that_is_asked_for_twice_is_read_once(invoices: Invoices) -> None:
+    """What one payload repeats would fail the step of every episode of its batch."""
+    extract = step("A", "END", skill="SK-OCR-001", adapter="simulated")
+    given = {"file_uri": "${trigger.invoice_uri}", "entities": "${trigger.entities}"}
+    document = invoices.payables.document("1")
+    batch = episodes(*({**document, "entities": asked} for asked in (["po_id", "amount", "po_id"], ["po_id"])))
+    done = invoices.run(batch, planned=plan(_given(extract, given)))
+    read = [step_run(done, "A", name)["output"] for name in ("E-1", "E-2")]
+    assert [json.loads(output, object_pairs_hook=list)[0] for output in read] == [
+        ("entities", [("po_id", "PO-1"), ("amount", 100)]),
+        ("entities", [("po_id", "PO-1")]),
+    ]
+
+
+@pytest.mark.parametrize(("vendor", "expected"), [("VEND,1", "VEND,1"), ('VEND"1', None), ("VEND\\1", None)])
+def test_an_identifier_is_read_as_it_stands_or_not_at_all(
+    invoices: Invoices, vendor: str, expected: str | None
+) -> None:
+    """A vendor would be taken for another, or the output be no JSON."""
+    extract = step("A", "END", skill="SK-OCR-001", adapter="simulated")
+    given = {"file_uri": "${trigger.invoice_uri}", "entities": ["vendor_id", "amount"], "min_confidence": 0.4}
+    batch = episodes(invoices.payables.document("1", billed="1234.50", vendor=vendor))
+    output = json.loads(step_run(invoices.run(batch, planned=plan(_given(extract, given))), "A")["output"])
+    assert output["entities"] == {"vendor_id": expected, "amount": 1234.5}
+
+
 def test_a_steps_chance_follows_from_episode_step_and_attempt() -> None:
     """A batch-wide counter would give an episode other latencies among other neighbours."""
     seeds: list[tuple[str, int]] = []
